@@ -1,0 +1,151 @@
+"""MobileStyleGAN (Belousov 2021, arXiv:2104.04767): StyleGAN2-FFHQ distilled to 10 M parameters, fast on a CPU.
+
+Demodulation does not depend on w in this network: it is part of the stored weights.
+"""
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws
+from psp_hub.latents import truncate
+from psp_hub.layers import Modulation, inverse_haar, pixel_norm
+
+LEAKY_SLOPE = 0.2
+
+
+class MappingNetwork(nn.Module):
+    """z -> w: pixel norm, then `num_layers` x (linear, leaky ReLU, * sqrt 2)."""
+
+    def __init__(self, w_dim: int, num_layers: int):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(w_dim, w_dim) for _ in range(num_layers))
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor, truncation_psi: float = 1.0) -> Tensor:
+        """z [N, w_dim] ~ N(0, I) -> w [N, w_dim], pulled towards `w_avg` by `truncation_psi`."""
+        w = pixel_norm(z)
+        for layer in self.layers:
+            w = F.leaky_relu(layer(w), LEAKY_SLOPE) * 2**0.5
+        return truncate(w, self.w_avg, truncation_psi)
+
+
+class StyledConv(nn.Module):
+    """Modulate, convolve, add noise and bias, leaky ReLU.
+
+    With `separable`, the convolution is a depthwise 3x3 followed by a pointwise 1x1, else a full 3x3.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, w_dim: int, separable: bool = True):
+        super().__init__()
+        self.modulation = Modulation(w_dim, in_channels, fan_in=in_channels * 9)
+        if separable:
+            self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
+            self.conv = nn.Conv2d(in_channels, out_channels, 1)
+        else:
+            self.depthwise = None
+            self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.register_buffer("noise", torch.zeros(1, 1, size, size))  # the strength is already in it
+
+    def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
+        x = x * self.modulation(w)  # [N, C_in, H, W]
+        if self.depthwise is not None:
+            x = self.depthwise(x)
+        x = self.conv(x)  # [N, C_out, H, W]
+        if noise_mode == "const":
+            x = x.add_(self.noise)
+        elif noise_mode == "random":
+            # Drawn in float32 on the generator's device, so that a seed means the same noise everywhere.
+            shape, device = (x.shape[0], *self.noise.shape[1:]), generator.device if generator else "cpu"
+            noise = torch.randn(shape, generator=generator, device=device).to(x)
+            x = x.add_(noise * self.noise.std())
+        return F.leaky_relu_(x, LEAKY_SLOPE)
+
+
+class SynthesisBlock(nn.Module):
+    """Double the resolution (modulated inverse Haar transform), then two separable styled convolutions.
+
+    The upsampling and the first convolution share one style.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, w_dim: int):
+        super().__init__()
+        self.up = Modulation(w_dim, in_channels)
+        self.conv1 = StyledConv(in_channels // 4, out_channels, size, w_dim)
+        self.conv2 = StyledConv(out_channels, out_channels, size, w_dim)
+
+    def forward(self, x: Tensor, ws: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
+        x = inverse_haar(x * self.up(ws[:, 0]))  # [N, C_in / 4, 2H, 2W]
+        x = self.conv1(x, ws[:, 0], noise_mode, generator)  # [N, C_out, 2H, 2W]
+        return self.conv2(x, ws[:, 1], noise_mode, generator)
+
+
+class SynthesisNetwork(nn.Module):
+    """ws -> image: a 4x4 constant, one styled convolution, blocks up to half the resolution, a last inverse Haar."""
+
+    def __init__(self, channels: tuple[int, ...], w_dim: int):
+        super().__init__()
+        self.const = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        self.conv = StyledConv(channels[0], channels[0], 4, w_dim, separable=False)
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(channels[i], channels[i + 1], 8 * 2**i, w_dim) for i in range(len(channels) - 1)
+        )
+        self.to_img_modulation = Modulation(w_dim, channels[-1], fan_in=channels[-1])
+        self.to_img = nn.Conv2d(channels[-1], 12, 1)
+        self.num_ws = 2 * len(self.blocks) + 2
+
+    def forward(
+        self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw images.
+
+        Args:
+            ws: [N, num_ws, w_dim], one style per layer.
+            noise_mode: `const` (the stored noise maps), `random` (fresh noise from `generator`) or `none`.
+            generator: source of the random noise.
+
+        Returns:
+            Images [N, 3, R, R], about [-1, 1], not clamped.
+
+        Raises:
+            ValueError: wrong shape of `ws` or unknown `noise_mode`.
+        """
+        check_ws(ws, self.num_ws, self.conv.modulation.in_features)
+        check_noise_mode(noise_mode)
+        x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.conv(x, ws[:, 0], noise_mode, generator)  # [N, C, 4, 4]
+        for i, block in enumerate(self.blocks):
+            x = block(x, ws[:, 2 * i + 1 : 2 * i + 3], noise_mode, generator)  # [N, C, 8 * 2^i, 8 * 2^i]
+        x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, R / 2, R / 2]
+        return inverse_haar(x)  # [N, 3, R, R]
+
+
+class MobileStyleGAN(ModelMixin, ConfigMixin):
+    """The generator interface of this project (see `psp_hub.generators.base`), 16 styles at 1024 px.
+
+    Args:
+        channels: channels at 4, 8, ... pixels, up to half the resolution. The default is the published network.
+        w_dim: size of z and of each style.
+        mapping_layers: layers of the mapping network.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (512, 512, 512, 512, 512, 256, 128, 64),
+        w_dim: int = 512,
+        mapping_layers: int = 8,
+    ):
+        super().__init__()
+        self.mapping = MappingNetwork(w_dim, mapping_layers)
+        self.synthesis = SynthesisNetwork(tuple(channels), w_dim)
+        self.resolution = 4 * 2 ** len(channels)
+        self.w_dim = w_dim
+        self.num_ws = self.synthesis.num_ws
+
+    @property
+    def w_avg(self) -> Tensor:
+        """Mean of the mapping network's output, [w_dim]."""
+        return self.mapping.w_avg
