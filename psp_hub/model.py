@@ -1,0 +1,196 @@
+"""PSPModel: `pSp(x) = G(E(x) + w_avg)` (Richardson et al. 2021, equation 1), for people and for programs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from diffusers.utils import BaseOutput
+from PIL import Image
+from torch import Tensor, nn
+
+from psp_hub import latents
+from psp_hub.config import PSPConfig
+from psp_hub.encoder import PSPEncoder
+from psp_hub.generators import load_generator
+from psp_hub.generators.base import Generator, NoiseMode
+from psp_hub.loading import load_component
+from psp_hub.preprocessing import prepare_tensor, tensor_to_images
+
+STARTERS = Path(__file__).parent / "starters"
+# Styles drawn at random for mixing are pulled towards the mean face: fewer broken pictures, enough variety.
+MIXING_PSI = 0.7
+
+Pictures = Tensor | Image.Image | Sequence[Image.Image]
+
+
+@dataclass
+class PSPOutput(BaseOutput):
+    """`images`: a list of PIL pictures, or [N, 3, R, R] in about [-1, 1]; `ws`: their styles [N, num_ws, w_dim]."""
+
+    images: list[Image.Image] | Tensor
+    ws: Tensor
+
+
+class PSPModel(nn.Module):
+    """An encoder and the generator it writes styles for.
+
+    Example:
+        >>> model = PSPModel.from_starter("sketch")
+        >>> output = model(Image.open("drawing.png"))
+        >>> output.images[0].save("face.png")
+    """
+
+    def __init__(self, encoder: PSPEncoder, generator: Generator, config: PSPConfig):
+        super().__init__()
+        if (encoder.config.num_ws, encoder.config.w_dim) != (generator.num_ws, generator.w_dim):
+            raise ValueError(
+                f"the encoder writes {encoder.config.num_ws} styles of size {encoder.config.w_dim}, "
+                f"the generator expects {generator.num_ws} of size {generator.w_dim}"
+            )
+        self.encoder = encoder
+        self.generator = generator
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        return self.generator.w_avg.device
+
+    def encode(self, images: Pictures, truncation_psi: float = 1.0) -> Tensor:
+        """Images to styles.
+
+        Args:
+            images: [N, C, 256, 256] as the encoder takes them, or PIL pictures of any size.
+            truncation_psi: 1 keeps the encoder's answer, 0 gives the mean face.
+
+        Returns:
+            ws [N, num_ws, w_dim].
+
+        Raises:
+            ValueError: a picture that cannot be used (empty, too small, too large), or a tensor of the wrong shape.
+        """
+        if not isinstance(images, Tensor):
+            pictures = [images] if isinstance(images, Image.Image) else list(images)
+            images = torch.cat([prepare_tensor(picture, self.config.input_kind) for picture in pictures])
+        weight = next(self.encoder.parameters())
+        ws = self.encoder(images.to(weight)) + self.generator.w_avg  # [N, num_ws, w_dim]
+        return latents.truncate(ws, self.generator.w_avg, truncation_psi)
+
+    def decode(self, ws: Tensor, noise_mode: NoiseMode = "const", seed: int | None = None) -> Tensor:
+        """Styles [N, num_ws, w_dim] to images [N, 3, R, R], about [-1, 1].
+
+        Args:
+            noise_mode: `const` (the generator's stored noise), `random` (fresh noise, needs a seed) or `none`.
+            seed: of the random noise.
+
+        Raises:
+            ValueError: wrong shape, unknown noise mode, or random noise without a seed.
+        """
+        if noise_mode == "random" and seed is None:
+            raise ValueError("noise_mode 'random' needs a seed, got None")
+        rng = torch.Generator().manual_seed(seed) if noise_mode == "random" else None
+        return self.generator.synthesis(ws.to(self.generator.w_avg), noise_mode=noise_mode, generator=rng)
+
+    def forward(
+        self,
+        images: Pictures,
+        truncation_psi: float = 1.0,
+        noise_mode: NoiseMode = "const",
+        seed: int | None = None,
+    ) -> PSPOutput:
+        """Encode and decode. PIL pictures in give PIL pictures out; a tensor in gives a tensor out.
+
+        Gradients flow through tensors; pictures are handled without them. Arguments and errors as in `encode` and
+        `decode`.
+        """
+        if isinstance(images, Tensor):
+            ws = self.encode(images, truncation_psi)
+            return PSPOutput(images=self.decode(ws, noise_mode, seed), ws=ws)
+        with torch.no_grad():
+            ws = self.encode(images, truncation_psi)
+            return PSPOutput(images=tensor_to_images(self.decode(ws, noise_mode, seed)), ws=ws)
+
+    @torch.no_grad()
+    def mix(
+        self,
+        ws: Tensor,
+        *,
+        seed: int | None = None,
+        style: Tensor | None = None,
+        groups: Iterable[str] = ("fine",),
+        strength: float = 1.0,
+        num_variations: int = 1,
+    ) -> Tensor:
+        """Style mixing (paper, section 4.4): many answers to one input.
+
+        Args:
+            ws: [1, num_ws, w_dim].
+            seed: draws `num_variations` random styles; variation i of seed s is variation 0 of seed s + i.
+            style: mix with this style instead, [M, w_dim] or [M, num_ws, w_dim].
+            groups: which styles change: some of coarse (pose, shape), medium (features, hair), fine (colours, skin).
+            strength: 0 changes nothing, 1 replaces.
+
+        Returns:
+            [num_variations or M, num_ws, w_dim].
+
+        Raises:
+            ValueError: both or none of `seed` and `style`, unknown group, strength out of 0 to 1, wrong shape.
+        """
+        if ws.ndim != 3 or ws.shape[0] != 1:
+            raise ValueError(f"ws has shape {tuple(ws.shape)}, expected [1, {self.generator.num_ws}, w_dim]")
+        if (seed is None) == (style is None):
+            raise ValueError("mix needs a seed or a style, got " + ("none" if seed is None else "both"))
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is {strength}, expected 0 to 1")
+        if style is None:
+            z = latents.random_z(num_variations, self.generator.w_dim, seed)
+            style = self.generator.mapping(z.to(self.generator.w_avg), truncation_psi=MIXING_PSI)
+        indices = latents.style_indices(groups, self.generator.num_ws)
+        return latents.mix(ws, style, indices, strength)
+
+    def save_pretrained(self, folder: str | Path, include_generator: bool = False) -> None:
+        """Write `config.json`, `encoder/` and, for a generator that is not built in or on request, `generator/`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.encoder.save_pretrained(str(folder / "encoder"))
+        config = replace(self.config, base_generator=None) if include_generator else self.config
+        if config.base_generator is None:
+            self.generator.save_pretrained(str(folder / "generator"))
+        config.save(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, generator: Generator | None = None, torch_dtype: torch.dtype = torch.float32
+    ) -> "PSPModel":
+        """Load a model from a folder that `save_pretrained` wrote.
+
+        Args:
+            folder: the folder.
+            generator: share this one instead of loading another.
+            torch_dtype: of encoder and generator.
+
+        Raises:
+            ValueError: not such a folder, or weights that do not match.
+            GeneratorUnavailableError: the built-in generator cannot be fetched.
+        """
+        folder = Path(folder)
+        config = PSPConfig.load(folder)
+        encoder = load_component(PSPEncoder, folder / "encoder", torch_dtype)
+        if generator is None:
+            generator = load_generator(config.base_generator or folder / "generator").to(torch_dtype)
+        return cls(encoder, generator, config).eval().requires_grad_(False)
+
+    @classmethod
+    def from_starter(
+        cls, task: str, generator: Generator | None = None, torch_dtype: torch.dtype = torch.float32
+    ) -> "PSPModel":
+        """Load the small encoder that ships with the package for `task`, with the built-in generator.
+
+        Raises:
+            ValueError: no starter of that name.
+            GeneratorUnavailableError: the built-in generator cannot be fetched.
+        """
+        if not (STARTERS / task / "config.json").is_file():
+            names = sorted(path.parent.name for path in STARTERS.glob("*/config.json"))
+            raise ValueError(f"no starter {task!r}, expected one of {', '.join(names)}")
+        return cls.from_pretrained(STARTERS / task, generator, torch_dtype)
