@@ -1,0 +1,91 @@
+"""Training examples: (input of the task, w), made from pairs, each a function of (seed, epoch, index) alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from training.drawings import draw
+from training.pairs import PairStore, read_picture, read_tar
+
+
+class LineArt:
+    """Line drawings of the pictures of a store, by index, as `training/make_line_art.py` wrote them."""
+
+    def __init__(self, folder: Path | None):
+        self.positions: dict[int, tuple[Path, int, int]] = {}
+        for path in sorted(folder.glob("lines-*.tar")) if folder else ():
+            self.positions |= {index: (path, *position) for index, position in read_tar(path).items()}
+
+    def get(self, index: int) -> Tensor | None:
+        """Ink [1, H, W] in [0, 1], or None if this picture has no line drawing."""
+        if index not in self.positions:
+            return None
+        ink = np.array(read_picture(*self.positions[index]).convert("L"))
+        return torch.from_numpy(ink)[None].float() / 255
+
+
+class Drawings(Dataset):
+    """Drawings made from the pictures of a store, anew in every epoch.
+
+    The key is (epoch, i) rather than i: an item depends on its key and the seed alone, so that a resumed run, or
+    another number of workers, sees the same drawings.
+    """
+
+    def __init__(self, store: PairStore, line_art: LineArt, seed: int):
+        self.store, self.line_art, self.seed = store, line_art, seed
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        """Returns input [1, 256, 256] in [0, 1], image [3, 256, 256] in [-1, 1] and w [w_dim]."""
+        epoch, i = key
+        image, w = self.store[i]
+        rng = np.random.default_rng((self.seed, epoch, i))
+        drawing = draw(image, rng, self.line_art.get(self.store.indices[i]))
+        return {"input": drawing, "image": image, "w": w}
+
+
+class StepBatches:
+    """Batches of (epoch, i) keys from step `first` to step `last`: each epoch is a permutation of its own.
+
+    Starting at a step instead of skipping batches makes resuming exact and immediate.
+    """
+
+    drop_last = True
+
+    def __init__(self, indices: list[int], batch_size: int, seed: int, first: int, last: int):
+        if len(indices) < batch_size:
+            raise ValueError(f"{len(indices)} training pairs, expected at least one batch of {batch_size}")
+        self.indices, self.batch_size, self.seed, self.first, self.last = indices, batch_size, seed, first, last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = len(self.indices) // self.batch_size
+        order, order_epoch = np.array([]), -1
+        for step in range(self.first, self.last):
+            epoch, batch = divmod(step, per_epoch)
+            if epoch != order_epoch:
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+                order_epoch = epoch
+            part = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, int(i)) for i in part]
+
+
+def split(store: PairStore, num_validation: int) -> tuple[list[int], list[int]]:
+    """Positions of the training pairs and of the held-out ones: the last pairs of the first folder.
+
+    Raises:
+        ValueError: more than half of the first folder would be held out.
+    """
+    end = store.store_ends[0]
+    if num_validation > end // 2:
+        raise ValueError(f"{num_validation} validation pairs, expected at most half of the first folder's {end}")
+    held_out = range(end - num_validation, end)
+    return [i for i in range(len(store)) if i not in held_out], list(held_out)

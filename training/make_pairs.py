@@ -1,0 +1,76 @@
+"""Make (image, w) pairs from a generator. Run the same command again to go on where it stopped.
+
+    python training/make_pairs.py --output_dir pairs --num_pairs 20000 --num_processes 2
+"""
+
+import argparse
+import multiprocessing
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from psp_hub.generators import load_generator
+from training.pairs import sample_pairs, shard_path, write_shard
+
+SHARD_SIZE = 500
+
+
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--num_pairs", type=int, default=20_000)
+    parser.add_argument("--first_index", type=int, default=1_000_000, help="pair i is a function of this number + i")
+    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="name of a generator or a saved folder")
+    parser.add_argument("--batch_size", type=int, default=1, help="1 is fastest on a CPU")
+    parser.add_argument("--num_processes", type=int, default=1)
+    parser.add_argument("--torch_dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args(args)
+
+
+def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessing.Queue) -> None:
+    """One process: make `shards`, and report the number of pairs after each batch."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // args.num_processes))
+    generator = load_generator(args.generator).to(args.device, getattr(torch, args.torch_dtype))
+    for shard in shards:
+        start = shard * SHARD_SIZE
+        indices = [args.first_index + i for i in range(start, min(start + SHARD_SIZE, args.num_pairs))]
+        parts = []
+        for i in range(0, len(indices), args.batch_size):
+            parts.append(sample_pairs(generator, indices[i : i + args.batch_size]))
+            done.put(len(parts[-1][1]))
+        images, w = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+        write_shard(args.output_dir, shard, images, w, indices)
+
+
+def main(args: argparse.Namespace) -> None:
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    num_shards = -(-args.num_pairs // SHARD_SIZE)
+    missing = [shard for shard in range(num_shards) if not shard_path(args.output_dir, shard).exists()]
+    load_generator(args.generator)  # fetched and converted once, before the processes start
+    context = multiprocessing.get_context("spawn")
+    done = context.Queue()
+    workers = [
+        context.Process(target=make_shards, args=(args, missing[rank :: args.num_processes], done), daemon=True)
+        for rank in range(args.num_processes)
+    ]
+    for worker in workers:
+        worker.start()
+    total = sum(min(SHARD_SIZE, args.num_pairs - shard * SHARD_SIZE) for shard in missing)
+    with tqdm(total=args.num_pairs, initial=args.num_pairs - total, unit="pair") as progress:
+        while total:
+            try:
+                count = done.get(timeout=5)
+            except multiprocessing.queues.Empty:
+                if any(worker.exitcode for worker in workers):
+                    raise SystemExit("a worker failed; its error is above. Run the command again to go on.") from None
+                continue
+            total -= count
+            progress.update(count)
+    for worker in workers:
+        worker.join()
+
+
+if __name__ == "__main__":
+    main(parse_args())

@@ -1,0 +1,136 @@
+"""Frozen networks that training and evaluation look through; none of them is part of the product.
+
+Their weights are files that the user names: a face-recognition net (MobileFaceNet) and a VGG16 fine-tuned for edges
+(HED), which serves both as a line-drawing artist and as the trunk of the perceptual distance.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# VGG16: output channels of the convolutions of each of the five blocks, and torchvision's index of the first.
+VGG_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Evaluation mode, no gradients, and the layout that is fastest on a CPU."""
+    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+class EdgeDetector(nn.Module):
+    """HED (Xie and Tu 2015): VGG16 with one side output per block, fused into an edge map."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.ModuleDict()  # torchvision's numbering, ReLU and pooling layers counted
+        self.blocks: list[list[str]] = []
+        channels, position = 3, 0
+        for block in VGG_BLOCKS:
+            self.blocks.append([])
+            for width in block:
+                self.features[str(position)] = nn.Conv2d(channels, width, 3, padding=1)
+                self.blocks[-1].append(str(position))
+                channels, position = width, position + 2
+            position += 1
+        self.side = nn.ModuleList(nn.Conv2d(block[-1], 1, 1) for block in VGG_BLOCKS)
+        self.fuse = nn.Conv2d(len(VGG_BLOCKS), 1, 1)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "EdgeDetector":
+        """Load from a safetensors file, strictly."""
+        detector = cls()
+        detector.load_state_dict({key: value.float() for key, value in load_file(path).items()}, strict=True)
+        return freeze(detector)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """RGB [N, 3, H, W] in [-1, 1] -> ink [N, 1, H, W] in [0, 1], 1 on an edge."""
+        mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        x = ((images + 1) / 2 - mean) / std
+        sides = []
+        for i, block in enumerate(self.blocks):
+            if i:
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+            for name in block:
+                x = F.relu(self.features[name](x))  # [N, C_i, H / 2^i, W / 2^i]
+            sides.append(F.interpolate(self.side[i](x), size=images.shape[2:], mode="bilinear"))
+        return self.fuse(torch.cat(sides, dim=1)).sigmoid()  # [N, 1, H, W]
+
+
+class Bottleneck(nn.Module):
+    """Inverted residual of MobileFaceNet: expand, depthwise, project."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int):
+        super().__init__()
+        width = in_channels * expansion
+        self.residual = stride == 1 and in_channels == out_channels
+        self.conv = nn.Sequential(
+            nn.Conv2d(in_channels, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.PReLU(width),
+            nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.PReLU(width),
+            nn.Conv2d(width, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.residual else self.conv(x)
+
+
+class ConvUnit(nn.Module):
+    """Convolution, batch norm and, unless it is the last word of a branch, PReLU."""
+
+    def __init__(self, in_channels: int, channels: int, kernel, stride=1, padding=0, groups=1, activation=True):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, kernel, stride, padding, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+        self.prelu = nn.PReLU(channels) if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.prelu(self.bn(self.conv(x)))
+
+
+class FaceRecogniser(nn.Module):
+    """MobileFaceNet (Chen et al. 2018): aligned 256 px faces -> unit vectors that are close for the same person."""
+
+    # Expansion, channels, blocks and first stride of each stage.
+    STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+    # Rows and columns of an FFHQ-aligned 256 px face that fit this network's own alignment.
+    CROP = (slice(35, 230), slice(45, 212))
+    INPUT_SIZE = (112, 96)
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = ConvUnit(3, 64, 3, 2, 1)
+        self.dw_conv1 = ConvUnit(64, 64, 3, 1, 1, groups=64)
+        blocks, channels = [], 64
+        for expansion, width, count, first_stride in self.STAGES:
+            for i in range(count):
+                blocks.append(Bottleneck(channels, width, first_stride if i == 0 else 1, expansion))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.conv2 = ConvUnit(128, 512, 1)
+        self.linear7 = ConvUnit(512, 512, (7, 6), groups=512, activation=False)
+        self.linear1 = ConvUnit(512, 128, 1, activation=False)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "FaceRecogniser":
+        """Load from a safetensors file, strictly."""
+        recogniser = cls()
+        recogniser.load_state_dict(load_file(path), strict=True)
+        return freeze(recogniser)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Aligned faces [N, 3, 256, 256] in [-1, 1] -> unit vectors [N, 128]."""
+        rows, columns = self.CROP
+        face = F.interpolate(images[:, :, rows, columns], size=self.INPUT_SIZE, mode="bilinear", antialias=True)
+        x = self.dw_conv1(self.conv1(face))  # [N, 64, 56, 48]
+        x = self.conv2(self.blocks(x))  # [N, 512, 7, 6]
+        x = self.linear1(self.linear7(x)).flatten(1)  # [N, 128]
+        return F.normalize(x, dim=1)

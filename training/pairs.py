@@ -1,0 +1,119 @@
+"""Exact supervision for free: a compact store of (image, w) pairs drawn from a generator.
+
+A store is a folder of shards. `images-NNN.tar` holds `INDEX.webp` at 256 px; `w*.safetensors` holds `index` [N] and
+`w` [N, w_dim] (or `ws` [N, num_ws, w_dim]) for one shard or for several.
+"""
+
+import io
+import os
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from psp_hub.generators.base import Generator
+from psp_hub.latents import random_z
+from psp_hub.preprocessing import images_to_tensor, tensor_to_images
+
+IMAGE_SIZE = 256
+WEBP_QUALITY = 90
+PSI_RANGE = (0.5, 1.0)
+
+
+@torch.no_grad()
+def sample_pairs(generator: Generator, indices: list[int]) -> tuple[Tensor, Tensor]:
+    """Draw the pairs with the given indices; each depends on its own index alone.
+
+    Returns:
+        Images [N, 3, 256, 256] in [-1, 1] (mean-pooled from the generator's resolution) and w [N, w_dim].
+    """
+    device, dtype = generator.w_avg.device, generator.w_avg.dtype
+    z = torch.cat([random_z(1, generator.w_dim, seed=index) for index in indices])
+    psi = torch.tensor([[np.random.default_rng(index).uniform(*PSI_RANGE)] for index in indices])
+    w = generator.mapping(z.to(device, dtype)).float()
+    w = torch.lerp(generator.w_avg.float(), w, psi.to(w))  # [N, w_dim]
+    ws = w.to(dtype)[:, None].expand(-1, generator.num_ws, -1)
+    images = generator.synthesis(ws).float()
+    return F.adaptive_avg_pool2d(images, IMAGE_SIZE).clamp(-1, 1), w
+
+
+def write_shard(folder: Path, shard: int, images: Tensor, w: Tensor, indices: list[int]) -> None:
+    """Write one shard. The pictures come last and by rename: a shard without them is made again."""
+    w_path, tar_path = folder / f"w-{shard:03d}.safetensors", shard_path(folder, shard)
+    save_file({"index": torch.tensor(indices, dtype=torch.int32), "w": w.half().contiguous()}, f"{w_path}.tmp")
+    os.replace(f"{w_path}.tmp", w_path)
+    write_tar(tar_path, indices, tensor_to_images(images), WEBP_QUALITY)
+
+
+def write_tar(path: Path, indices: list[int], images: Iterable[Image.Image], quality: int) -> None:
+    """Write pictures as `INDEX.webp` into a tar file that appears only when it is complete."""
+    with tarfile.open(f"{path}.tmp", "w") as tar:
+        for index, image in zip(indices, images, strict=True):
+            buffer = io.BytesIO()
+            image.save(buffer, "WEBP", quality=quality)
+            info = tarfile.TarInfo(f"{index}.webp")
+            info.size = buffer.tell()
+            buffer.seek(0)
+            tar.addfile(info, buffer)
+    os.replace(f"{path}.tmp", path)
+
+
+def read_tar(path: Path) -> dict[int, tuple[int, int]]:
+    """Offset and size of each picture in a tar file, by index."""
+    with tarfile.open(path) as tar:
+        return {int(Path(member.name).stem): (member.offset_data, member.size) for member in tar}
+
+
+def read_picture(path: Path, offset: int, size: int) -> Image.Image:
+    with open(path, "rb") as tar:
+        tar.seek(offset)
+        return Image.open(io.BytesIO(tar.read(size)))
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    return folder / f"images-{shard:03d}.tar"
+
+
+class PairStore(Dataset):
+    """Read one or several stores: item i is (image [3, 256, 256] in [-1, 1], w [w_dim]).
+
+    Only the position of each image is kept in memory, so forked workers share everything.
+
+    Raises:
+        ValueError: a folder holds no pairs, or an image has no w.
+    """
+
+    def __init__(self, folders: list[str | Path]):
+        self.positions: list[tuple[Path, int, int]] = []  # file, offset, size
+        self.indices: list[int] = []
+        self.store_ends: list[int] = []  # one past the last pair of each folder
+        rows = []
+        for folder in map(Path, folders):
+            w_of: dict[int, Tensor] = {}
+            for path in sorted(folder.glob("w*.safetensors")):
+                tensors = load_file(path)
+                w_of |= dict(zip(tensors["index"].tolist(), tensors["w"], strict=True))
+            for path in sorted(folder.glob("images-*.tar")):
+                for index, (offset, size) in read_tar(path).items():
+                    if index not in w_of:
+                        raise ValueError(f"{path}: image {index} has no w in {folder}/w*.safetensors")
+                    self.positions.append((path, offset, size))
+                    self.indices.append(index)
+                    rows.append(w_of[index])
+            if len(self.indices) == (self.store_ends[-1] if self.store_ends else 0):
+                raise ValueError(f"{folder} holds no pairs (images-*.tar with w*.safetensors)")
+            self.store_ends.append(len(self.indices))
+        self.w = torch.stack(rows)  # [N, w_dim], half precision
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return images_to_tensor([read_picture(*self.positions[i])])[0], self.w[i].float()

@@ -1,0 +1,200 @@
+"""Train the encoder of a task on (image, w) pairs; the generator stays frozen.
+
+    accelerate launch training/train.py --task sketch --pairs_dir pairs --output_dir runs/sketch
+
+Supervision is the w that drew each picture, in units of the spread of w: an error of 1 is the mean face. Run the same
+command with `--resume_from_checkpoint latest` to go on where it stopped.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration, set_seed
+from diffusers.optimization import get_scheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from psp_hub.config import PSPConfig
+from psp_hub.encoder import PSPEncoder
+from psp_hub.generators import BUILTIN, load_generator
+from psp_hub.model import PSPModel
+from psp_hub.tasks import TASKS, get_task
+from training.data import Drawings, LineArt, StepBatches, split
+from training.losses import WError
+from training.pairs import PairStore
+from training.validation import log_picture, picture_grid, w_error
+
+LOGGING_STEPS = 50
+
+
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=list(TASKS), required=True)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--pretrained_model_name_or_path", help="start from a saved model or a starter's name")
+    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="a built-in name or a saved folder")
+    # data
+    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="made by training/make_pairs.py")
+    parser.add_argument("--line_art_dir", type=Path, help="made by training/make_line_art.py; adds clean lines")
+    parser.add_argument("--num_validation_pairs", type=int, default=500, help="held out of the first --pairs_dir")
+    parser.add_argument("--dataloader_num_workers", type=int, default=1)
+    # optimisation
+    parser.add_argument("--train_batch_size", type=int, default=32, help="per process")
+    parser.add_argument("--max_train_steps", type=int, default=8000)
+    parser.add_argument("--learning_rate", type=float, default=1e-3)
+    parser.add_argument("--lr_scheduler", default="cosine", help="any name of diffusers.optimization")
+    parser.add_argument("--lr_warmup_steps", type=int, default=200)
+    parser.add_argument("--adam_weight_decay", type=float, default=0.05)
+    parser.add_argument("--max_grad_norm", type=float, default=1.0)
+    parser.add_argument("--ema_decay", type=float, default=0.999)
+    parser.add_argument("--mixed_precision", choices=["no", "bf16"], default="bf16")
+    parser.add_argument("--seed", type=int, default=0)
+    # saving and seeing
+    parser.add_argument("--checkpointing_steps", type=int, default=500)
+    parser.add_argument("--checkpoints_total_limit", type=int, default=2)
+    parser.add_argument("--resume_from_checkpoint", help="a checkpoint folder, or 'latest'")
+    parser.add_argument("--validation_steps", type=int, default=1000)
+    parser.add_argument("--report_to", choices=["tensorboard", "none"], default="tensorboard")
+    return parser.parse_args(args)
+
+
+def build_model(args: argparse.Namespace) -> PSPModel:
+    """The model to train: a saved one, or a fresh light encoder for the generator."""
+    task = get_task(args.task)
+    if args.pretrained_model_name_or_path:
+        return PSPModel.from_pretrained(args.pretrained_model_name_or_path)
+    generator = load_generator(args.generator)
+    encoder = PSPEncoder(in_channels=task.in_channels, num_ws=generator.num_ws, w_dim=generator.w_dim)
+    builtin = args.generator if args.generator in BUILTIN else None
+    return PSPModel(encoder, generator, PSPConfig(args.task, task.input_kind, base_generator=builtin))
+
+
+def checkpoints(output_dir: Path) -> list[Path]:
+    """Finished checkpoints, oldest first."""
+    return sorted(path for path in output_dir.glob("checkpoint-*") if path.suffix != ".tmp")
+
+
+def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: int) -> None:
+    """All state that resuming needs. It appears under its name only when it is complete; old ones go."""
+    path = args.output_dir / f"checkpoint-{step:06d}"
+    staged = path.with_suffix(".tmp")
+    accelerator.save_state(str(staged))
+    if accelerator.is_main_process:
+        staged.rename(path)
+        for old in checkpoints(args.output_dir)[: -args.checkpoints_total_limit]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def find_checkpoint(args: argparse.Namespace) -> Path | None:
+    """The checkpoint that `--resume_from_checkpoint` names; None to start from step 0.
+
+    Raises:
+        ValueError: it names a folder that does not exist.
+    """
+    if args.resume_from_checkpoint is None:
+        return None
+    if args.resume_from_checkpoint == "latest":
+        found = checkpoints(args.output_dir)
+        return found[-1] if found else None
+    path = Path(args.resume_from_checkpoint)
+    if not path.is_dir():
+        raise ValueError(f"--resume_from_checkpoint {path} is not a folder, expected 'latest' or a checkpoint")
+    return path
+
+
+def train(args: argparse.Namespace) -> Path:
+    """Run the training and return the folder of the exported model."""
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    trackers = None if args.report_to == "none" else args.report_to
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        log_with=trackers,
+        project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir / "logs"),
+    )
+    set_seed(args.seed)
+    settings = {key: value if isinstance(value, int | float) else str(value) for key, value in vars(args).items()}
+    if accelerator.is_main_process:
+        (args.output_dir / "training_args.json").write_text(json.dumps(settings, indent=2) + "\n")
+        accelerator.init_trackers("psp", config=settings)
+
+    model = build_model(args)
+    generator, config = model.generator.requires_grad_(False).to(accelerator.device), model.config
+    w_loss = WError(generator)
+    encoder = model.encoder.train().requires_grad_(True).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        encoder.parameters(), lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.adam_weight_decay
+    )
+    scheduler = get_scheduler(
+        args.lr_scheduler,
+        optimizer,
+        num_warmup_steps=args.lr_warmup_steps,
+        num_training_steps=args.max_train_steps,
+    )
+    encoder, optimizer = accelerator.prepare(encoder, optimizer)
+    # Batch norm statistics are averaged too: the exported encoder is made of nothing else.
+    ema = AveragedModel(
+        accelerator.unwrap_model(encoder), multi_avg_fn=get_ema_multi_avg_fn(args.ema_decay), use_buffers=True
+    )
+    accelerator.register_for_checkpointing(ema, scheduler)
+    first_step = 0
+    if checkpoint := find_checkpoint(args):
+        accelerator.load_state(str(checkpoint))
+        first_step = int(checkpoint.name.split("-")[1])
+
+    data = Drawings(PairStore(args.pairs_dir), LineArt(args.line_art_dir), args.seed)
+    training, held_out = split(data.store, args.num_validation_pairs)
+    batches = StepBatches(training, args.train_batch_size, args.seed, first_step, args.max_train_steps)
+    loader = accelerator.prepare(
+        DataLoader(data, batch_sampler=batches, num_workers=args.dataloader_num_workers, pin_memory=False)
+    )
+    accelerator.print(f"{len(training)} training and {len(held_out)} held-out pairs, from step {first_step}")
+
+    progress = tqdm(total=args.max_train_steps, initial=first_step, disable=not accelerator.is_main_process)
+    best = float("inf")
+    for step, batch in enumerate(loader, start=first_step + 1):
+        delta = encoder(batch["input"])  # [N, num_ws, w_dim]
+        error, mean_face = w_loss(delta.float(), batch["w"])
+        loss = error.sum() / mean_face.sum()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(encoder.parameters(), args.max_grad_norm)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        ema.update_parameters(accelerator.unwrap_model(encoder))
+        progress.update()
+
+        if step % LOGGING_STEPS == 0:
+            values = {"loss": loss.item(), "learning_rate": scheduler.get_last_lr()[0]}
+            accelerator.log(values, step=step)
+            progress.set_postfix(values)
+        if step % args.checkpointing_steps == 0:
+            save_checkpoint(accelerator, args, step)
+        if (step % args.validation_steps == 0 or step == args.max_train_steps) and accelerator.is_main_process:
+            ema.eval()
+            value = w_error(ema, data, held_out, w_loss, args.train_batch_size)
+            exported = PSPModel(ema.module, generator, config)
+            picture = picture_grid(exported, data, held_out)
+            picture.save(args.output_dir / f"validation-{step:06d}.png")
+            accelerator.log({"validation/w_error": value}, step=step)
+            log_picture(accelerator, "validation", picture, step)
+            accelerator.print(f"step {step}: w error {value:.4f} on {len(held_out)} held-out pairs")
+            if value < best:
+                best = value
+                exported.save_pretrained(args.output_dir / "model")
+            ema.train()
+    accelerator.end_training()
+    return args.output_dir / "model"
+
+
+def main(args: argparse.Namespace) -> None:
+    train(args)
+
+
+if __name__ == "__main__":
+    main(parse_args())
