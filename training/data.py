@@ -1,6 +1,7 @@
 """Training examples: (input of the task, w), made from pairs, each a function of (seed, epoch, index) alone."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from training.drawings import draw
+from training.faces import FacePhotos
 from training.pairs import PairStore, read_picture, read_tar
 
 
@@ -29,25 +31,50 @@ class LineArt:
 
 
 class Drawings(Dataset):
-    """Drawings made from the pictures of a store, anew in every epoch.
+    """Drawings made from the pictures of a store and, after them, from photos of faces; anew in every epoch.
 
     The key is (epoch, i) rather than i: an item depends on its key and the seed alone, so that a resumed run, or
     another number of workers, sees the same drawings.
+
+    Args:
+        store: pairs with known w.
+        line_art: line drawings of the store's pictures.
+        seed: of all random choices.
+        faces: photos, whose w is unknown, with the recognition vector [D] of each.
     """
 
-    def __init__(self, store: PairStore, line_art: LineArt, seed: int):
-        self.store, self.line_art, self.seed = store, line_art, seed
+    def __init__(self, store: PairStore, line_art: LineArt, seed: int, faces: "LabelledFaces | None" = None):
+        self.store, self.line_art, self.seed, self.faces = store, line_art, seed, faces
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self.store) + (len(self.faces.photos) if self.faces else 0)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        """Returns input [1, 256, 256] in [0, 1], image [3, 256, 256] in [-1, 1] and w [w_dim]."""
+        """Returns input [1, 256, 256] in [0, 1], image [3, 256, 256] in [-1, 1], w [w_dim], and for runs with faces
+        has_w [] and identity [D] (each zero where unknown)."""
         epoch, i = key
-        image, w = self.store[i]
         rng = np.random.default_rng((self.seed, epoch, i))
-        drawing = draw(image, rng, self.line_art.get(self.store.indices[i]))
-        return {"input": drawing, "image": image, "w": w}
+        item: dict[str, Tensor] = {}
+        if i < len(self.store):
+            item["image"], item["w"] = self.store[i]
+            lines = self.line_art.get(self.store.indices[i])
+            if self.faces:
+                item |= {"has_w": torch.tensor(True), "identity": torch.zeros_like(self.faces.identity[0])}
+        else:
+            face = i - len(self.store)
+            item = {"image": self.faces.photos[face], "w": torch.zeros_like(self.store.w[0], dtype=torch.float32)}
+            item |= {"has_w": torch.tensor(False), "identity": self.faces.identity[face]}
+            lines = self.faces.line_art.get(self.faces.photos.indices[face])
+        return item | {"input": draw(item["image"], rng, lines)}
+
+
+@dataclass
+class LabelledFaces:
+    """Photos, their line drawings and their recognition vectors [N, D]."""
+
+    photos: FacePhotos
+    line_art: LineArt
+    identity: Tensor
 
 
 class StepBatches:

@@ -1,8 +1,8 @@
 """Drawings made from photos: a wide family of styles, so that what people draw by hand falls inside it.
 
-A drawing is made in three steps: a line detector turns the photo into ink, `weather` damages the ink as hands, pens and
-scanners do, and `warp` displaces it. Ink is [1, 1, H, W] in [0, 1], 1 = black; the result is paper, 1 = white. Every
-random choice comes from the `numpy.random.Generator` that is passed in.
+A drawing is made in three steps: a line detector turns the photo into ink, `weather` damages the ink as hands, pens
+and scanners do, and `warp` displaces it. Ink is [1, 1, H, W] in [0, 1], 1 = black; the result is paper, 1 = white.
+Every random choice comes from the `numpy.random.Generator` that is passed in.
 """
 
 from collections.abc import Callable

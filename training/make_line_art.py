@@ -1,4 +1,4 @@
-"""Draw the pictures of a pair store with a learned edge detector, once, so that training can use clean lines.
+"""Draw the pictures of a pair store, or photos, with a learned edge detector, once, for training with clean lines.
 
     python training/make_line_art.py --pairs_dir pairs --output_dir line-art --weights hed_vgg16_fp16.safetensors
 
@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from psp_hub.memory import keep_freed_memory
+from training.faces import FacePhotos
 from training.networks import EdgeDetector
 from training.pairs import PairStore, write_tar
 
@@ -22,7 +24,9 @@ WEBP_QUALITY = 80
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--pairs_dir", type=Path)
+    source.add_argument("--faces_dir", type=Path, help="a folder of photos instead")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help="edge detector, safetensors")
     parser.add_argument("--max_images", type=int, default=None)
@@ -38,17 +42,18 @@ def draw_lines(detector: EdgeDetector, image: Tensor) -> Image.Image:
 
 @torch.no_grad()
 def main(args: argparse.Namespace) -> None:
+    keep_freed_memory()
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    store = PairStore([args.pairs_dir])
+    pictures = FacePhotos(args.faces_dir, slice(None)) if args.faces_dir else PairStore([args.pairs_dir])
     detector = EdgeDetector.from_file(args.weights).to(args.device, torch.bfloat16)
-    count = min(len(store), args.max_images or len(store))
+    count = min(len(pictures), args.max_images or len(pictures))
     for start in tqdm(range(0, count, SHARD_SIZE), unit="shard"):
-        path = args.output_dir / f"lines-{store.indices[start]}.tar"
+        path = args.output_dir / f"lines-{pictures.indices[start]}.tar"
         if path.exists():
             continue
         positions = range(start, min(start + SHARD_SIZE, count))
-        inks = (draw_lines(detector, store[i][0]) for i in positions)
-        write_tar(path, [store.indices[i] for i in positions], inks, WEBP_QUALITY)
+        inks = (draw_lines(detector, pictures[i] if args.faces_dir else pictures[i][0]) for i in positions)
+        write_tar(path, [pictures.indices[i] for i in positions], inks, WEBP_QUALITY)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Make (image, w) pairs from a generator. Run the same command again to go on where it stopped.
 
-    python training/make_pairs.py --output_dir pairs --num_pairs 20000 --num_processes 2
+python training/make_pairs.py --output_dir pairs --num_pairs 20000 --num_processes 2
 """
 
 import argparse
@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from psp_hub.generators import load_generator
+from psp_hub.memory import keep_freed_memory
 from training.pairs import sample_pairs, shard_path, write_shard
 
 SHARD_SIZE = 500
@@ -31,6 +32,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
 
 def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessing.Queue) -> None:
     """One process: make `shards`, and report the number of pairs after each batch."""
+    keep_freed_memory()
     torch.set_num_threads(max(1, torch.get_num_threads() // args.num_processes))
     generator = load_generator(args.generator).to(args.device, getattr(torch, args.torch_dtype))
     for shard in shards:

@@ -9,23 +9,29 @@ command with `--resume_from_checkpoint latest` to go on where it stopped.
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from diffusers.optimization import get_scheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import BUILTIN, load_generator
+from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.tasks import TASKS, get_task
-from training.data import Drawings, LineArt, StepBatches, split
+from training.data import Drawings, LabelledFaces, LineArt, StepBatches, split
+from training.faces import FacePhotos
+from training.identity import IdentityFromW, embed_all
 from training.losses import WError
+from training.networks import FaceRecogniser
 from training.pairs import PairStore
 from training.validation import log_picture, picture_grid, w_error
 
@@ -42,6 +48,14 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="made by training/make_pairs.py")
     parser.add_argument("--line_art_dir", type=Path, help="made by training/make_line_art.py; adds clean lines")
     parser.add_argument("--num_validation_pairs", type=int, default=500, help="held out of the first --pairs_dir")
+    # identity
+    parser.add_argument("--identity_net", type=Path, help="made by training/identity.py; adds an identity loss")
+    parser.add_argument("--identity_weight", type=float, default=0.3)
+    parser.add_argument("--faces_dir", type=Path, help="photos of faces: their drawings join, for the identity loss")
+    parser.add_argument("--num_faces", type=int, default=700, help="the first photos by name")
+    parser.add_argument("--faces_line_art_dir", type=Path, help="made by training/make_line_art.py --faces_dir")
+    parser.add_argument("--faces_repeats", type=int, default=5, help="times each photo is drawn in an epoch")
+    parser.add_argument("--recogniser", type=Path, help="MobileFaceNet, safetensors; needed with --faces_dir")
     parser.add_argument("--dataloader_num_workers", type=int, default=1)
     # optimisation
     parser.add_argument("--train_batch_size", type=int, default=32, help="per process")
@@ -60,7 +74,10 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume_from_checkpoint", help="a checkpoint folder, or 'latest'")
     parser.add_argument("--validation_steps", type=int, default=1000)
     parser.add_argument("--report_to", choices=["tensorboard", "none"], default="tensorboard")
-    return parser.parse_args(args)
+    args = parser.parse_args(args)
+    if args.faces_dir and not (args.identity_net and args.recogniser):
+        parser.error("--faces_dir needs --identity_net and --recogniser: photos have no w to learn from")
+    return args
 
 
 def build_model(args: argparse.Namespace) -> PSPModel:
@@ -72,6 +89,54 @@ def build_model(args: argparse.Namespace) -> PSPModel:
     encoder = PSPEncoder(in_channels=task.in_channels, num_ws=generator.num_ws, w_dim=generator.w_dim)
     builtin = args.generator if args.generator in BUILTIN else None
     return PSPModel(encoder, generator, PSPConfig(args.task, task.input_kind, base_generator=builtin))
+
+
+def ema_update(decay: float) -> Callable[[Tensor, Tensor, int | Tensor], Tensor]:
+    """Exponential moving average whose decay grows from 0.1 to `decay`, so that the first steps are soon forgotten."""
+
+    def update(average: Tensor, current: Tensor, num_averaged: int | Tensor) -> Tensor:
+        if not current.is_floating_point():  # counters
+            return current
+        n = int(num_averaged)
+        return torch.lerp(current, average, min(decay, (1 + n) / (10 + n)))
+
+    return update
+
+
+def load_data(args: argparse.Namespace) -> tuple[Drawings, list[int], list[int]]:
+    """The data set, the keys to train on and the keys held out."""
+    faces = None
+    if args.faces_dir:
+        photos = FacePhotos(args.faces_dir, slice(args.num_faces))
+        identity = embed_all(FaceRecogniser.from_file(args.recogniser), photos)
+        faces = LabelledFaces(photos, LineArt(args.faces_line_art_dir), identity)
+    data = Drawings(PairStore(args.pairs_dir), LineArt(args.line_art_dir), args.seed, faces)
+    training, held_out = split(data.store, args.num_validation_pairs)
+    training += list(range(len(data.store), len(data))) * args.faces_repeats
+    return data, training, held_out
+
+
+def compute_loss(
+    delta: Tensor, batch: dict[str, Tensor], w_loss: WError, identity_net: IdentityFromW | None, identity_weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Total loss, and its parts by name.
+
+    Args:
+        delta: the encoder's answer relative to `w_avg`, [N, num_ws, w_dim], float32.
+    """
+    error, mean_face = w_loss(delta, batch["w"])  # [N] each
+    if identity_net is None:
+        loss = error.sum() / mean_face.sum()
+        return loss, {"loss/w": loss}
+    target = identity_net(batch["w"])  # [N, D]
+    w_known = torch.ones_like(error)
+    if "has_w" in batch:
+        w_known = batch["has_w"].float()
+        target = torch.where(batch["has_w"][:, None], target, batch["identity"])
+    w_part = (error * w_known).sum() / (mean_face * w_known).sum().clamp(min=1e-6)
+    answer = identity_net(delta.mean(dim=1) + w_loss.w_avg)  # [N, D]
+    identity_part = (1 - (answer * target).sum(dim=1)).mean()
+    return w_part + identity_weight * identity_part, {"loss/w": w_part, "loss/identity": identity_part}
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
@@ -110,6 +175,7 @@ def find_checkpoint(args: argparse.Namespace) -> Path | None:
 
 def train(args: argparse.Namespace) -> Path:
     """Run the training and return the folder of the exported model."""
+    keep_freed_memory()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     trackers = None if args.report_to == "none" else args.report_to
     accelerator = Accelerator(
@@ -126,6 +192,7 @@ def train(args: argparse.Namespace) -> Path:
     model = build_model(args)
     generator, config = model.generator.requires_grad_(False).to(accelerator.device), model.config
     w_loss = WError(generator)
+    identity_net = IdentityFromW.from_file(args.identity_net).to(accelerator.device) if args.identity_net else None
     encoder = model.encoder.train().requires_grad_(True).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         encoder.parameters(), lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.adam_weight_decay
@@ -138,17 +205,14 @@ def train(args: argparse.Namespace) -> Path:
     )
     encoder, optimizer = accelerator.prepare(encoder, optimizer)
     # Batch norm statistics are averaged too: the exported encoder is made of nothing else.
-    ema = AveragedModel(
-        accelerator.unwrap_model(encoder), multi_avg_fn=get_ema_multi_avg_fn(args.ema_decay), use_buffers=True
-    )
+    ema = AveragedModel(accelerator.unwrap_model(encoder), avg_fn=ema_update(args.ema_decay), use_buffers=True)
     accelerator.register_for_checkpointing(ema, scheduler)
     first_step = 0
     if checkpoint := find_checkpoint(args):
         accelerator.load_state(str(checkpoint))
         first_step = int(checkpoint.name.split("-")[1])
 
-    data = Drawings(PairStore(args.pairs_dir), LineArt(args.line_art_dir), args.seed)
-    training, held_out = split(data.store, args.num_validation_pairs)
+    data, training, held_out = load_data(args)
     batches = StepBatches(training, args.train_batch_size, args.seed, first_step, args.max_train_steps)
     loader = accelerator.prepare(
         DataLoader(data, batch_sampler=batches, num_workers=args.dataloader_num_workers, pin_memory=False)
@@ -159,8 +223,7 @@ def train(args: argparse.Namespace) -> Path:
     best = float("inf")
     for step, batch in enumerate(loader, start=first_step + 1):
         delta = encoder(batch["input"])  # [N, num_ws, w_dim]
-        error, mean_face = w_loss(delta.float(), batch["w"])
-        loss = error.sum() / mean_face.sum()
+        loss, parts = compute_loss(delta.float(), batch, w_loss, identity_net, args.identity_weight)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(encoder.parameters(), args.max_grad_norm)
         optimizer.step()
@@ -170,7 +233,8 @@ def train(args: argparse.Namespace) -> Path:
         progress.update()
 
         if step % LOGGING_STEPS == 0:
-            values = {"loss": loss.item(), "learning_rate": scheduler.get_last_lr()[0]}
+            values = {name: part.item() for name, part in parts.items()}
+            values["learning_rate"] = scheduler.get_last_lr()[0]
             accelerator.log(values, step=step)
             progress.set_postfix(values)
         if step % args.checkpointing_steps == 0:
