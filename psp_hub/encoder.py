@@ -3,7 +3,7 @@
 One module covers the paper's shape and a light variant; widths, depths and the kind of heads come from the config.
 """
 
-
+import math
 from collections.abc import Callable
 
 import torch
@@ -118,7 +118,7 @@ class MapToStyle(nn.Module):
 class SharedHeads(nn.Module):
     """One map2style stack per pyramid level, and one linear layer per style on top of it.
 
-    The coarsest level predicts a base style; every style is that base plus its own offset (as in e4e, Tov et al. 2021).
+    The coarsest level predicts a base style; every style is it plus an offset of its own, as in e4e (Tov et al. 2021).
     """
 
     def __init__(
@@ -148,6 +148,37 @@ class SharedHeads(nn.Module):
         return base + torch.cat(offsets, dim=1)
 
 
+def check_shapes(
+    num_ws: int,
+    stem_stride: int,
+    stage_widths: tuple[int, ...],
+    stage_depths: tuple[int, ...],
+    stage_strides: tuple[int, ...],
+    head_widths: tuple[int, ...],
+) -> None:
+    """Raise ValueError unless an encoder can have these sizes (see `PSPEncoder`)."""
+    if not len(stage_widths) == len(stage_depths) == len(stage_strides) >= 3:
+        raise ValueError(
+            f"stage_widths, stage_depths and stage_strides have {len(stage_widths)}, {len(stage_depths)} and "
+            f"{len(stage_strides)} entries, expected the same number, 3 or more"
+        )
+    if len(head_widths) != len(GROUP_STARTS):
+        raise ValueError(f"head_widths has {len(head_widths)} entries, expected {len(GROUP_STARTS)}")
+    if min(stage_widths) < SE_REDUCTION or min(stage_depths) < 1:
+        raise ValueError(
+            f"stage_widths are {tuple(stage_widths)} and stage_depths {tuple(stage_depths)}, "
+            f"expected widths of {SE_REDUCTION} or more and depths of 1 or more"
+        )
+    if num_ws <= max(GROUP_STARTS.values()):
+        raise ValueError(f"num_ws is {num_ws}, expected {max(GROUP_STARTS.values()) + 1} or more")
+    total_stride = stem_stride * math.prod(stage_strides)
+    if min(stem_stride, *stage_strides) < 1 or INPUT_SIZE % total_stride or total_stride == INPUT_SIZE:
+        raise ValueError(
+            f"stem_stride and stage_strides are {stem_stride} and {tuple(stage_strides)}, "
+            f"expected powers of two with a product below {INPUT_SIZE}"
+        )
+
+
 class PSPEncoder(ModelMixin, ConfigMixin):
     """E(x) of `pSp(x) = G(E(x) + w_avg)`. The defaults are the light variant that ships with the project.
 
@@ -162,7 +193,7 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         activation: of the trunk, `prelu` or `relu`.
 
     Raises:
-        ValueError: lists of different lengths, or fewer than three stages.
+        ValueError: lists of different lengths, fewer than three stages, sizes that cannot be built.
     """
 
     @register_to_config
@@ -183,11 +214,7 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
-        if not len(stage_widths) == len(stage_depths) == len(stage_strides) >= 3:
-            raise ValueError(
-                f"stage_widths, stage_depths and stage_strides have {len(stage_widths)}, {len(stage_depths)} and "
-                f"{len(stage_strides)} entries, expected the same number, 3 or more"
-            )
+        check_shapes(num_ws, stem_stride, stage_widths, stage_depths, stage_strides, head_widths)
         self.trunk = Trunk(
             in_channels, stem_width, stem_stride, stage_widths, stage_depths, stage_strides, ACTIVATIONS[activation]
         )
@@ -195,10 +222,9 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         self.lateral_coarse = nn.Conv2d(coarse, pyramid_width, 1)
         self.lateral_medium = nn.Conv2d(medium, pyramid_width, 1)
         self.lateral_fine = nn.Conv2d(fine, pyramid_width, 1)
-        coarse_size = INPUT_SIZE // stem_stride
-        for stride in stage_strides:
-            coarse_size //= stride
-        sizes = (coarse_size, coarse_size * stage_strides[-1], coarse_size * stage_strides[-1] * stage_strides[-2])
+        coarse_size = INPUT_SIZE // (stem_stride * math.prod(stage_strides))
+        medium_size = coarse_size * stage_strides[-1]
+        sizes = (coarse_size, medium_size, medium_size * stage_strides[-2])
         self.heads = SharedHeads(pyramid_width, head_widths, sizes, num_ws, w_dim)
 
     def forward(self, x: Tensor) -> Tensor:

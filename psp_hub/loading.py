@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 from diffusers import ModelMixin
+from diffusers.utils import is_accelerate_available
 
 Component = TypeVar("Component", bound=ModelMixin)
 
@@ -24,7 +25,12 @@ def load_component(cls: type[Component], path: str | Path, torch_dtype: torch.dt
         if not isinstance(config, dict) or config.get("_class_name") != cls.__name__:
             raise ValueError(f"its config.json has no '_class_name': '{cls.__name__}', got {config!r:.200}")
         component, info = cls.from_pretrained(
-            str(path), use_safetensors=True, output_loading_info=True, torch_dtype=torch_dtype, local_files_only=True
+            str(path),
+            use_safetensors=True,
+            output_loading_info=True,
+            torch_dtype=torch_dtype,
+            local_files_only=True,
+            low_cpu_mem_usage=is_accelerate_available(),  # the default warns where accelerate is missing
         )
     except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise ValueError(f"{path} does not hold a {cls.__name__}: {error}") from error

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from psp_hub import latents
-from psp_hub.config import PSPConfig
+from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator, NoiseMode
@@ -67,10 +67,13 @@ class PSPModel(nn.Module):
             ws [N, num_ws, w_dim].
 
         Raises:
-            ValueError: a picture that cannot be used (empty, too small, too large), or a tensor of the wrong shape.
+            ValueError: a picture that cannot be used (empty, too small, too large), an empty list, or a tensor of the
+                wrong shape.
         """
         if not isinstance(images, Tensor):
             pictures = [images] if isinstance(images, Image.Image) else list(images)
+            if not pictures:
+                raise ValueError("encode got an empty list, expected one picture or more")
             images = torch.cat([prepare_tensor(picture, self.config.input_kind) for picture in pictures])
         weight = next(self.encoder.parameters())
         ws = self.encoder(images.to(weight)) + self.generator.w_avg  # [N, num_ws, w_dim]
@@ -134,14 +137,18 @@ class PSPModel(nn.Module):
             [num_variations or M, num_ws, w_dim].
 
         Raises:
-            ValueError: both or none of `seed` and `style`, unknown group, strength out of 0 to 1, wrong shape.
+            ValueError: both or none of `seed` and `style`, unknown group, strength out of 0 to 1, no variations, wrong
+                shape.
         """
-        if ws.ndim != 3 or ws.shape[0] != 1:
-            raise ValueError(f"ws has shape {tuple(ws.shape)}, expected [1, {self.generator.num_ws}, w_dim]")
+        expected = (1, self.generator.num_ws, self.generator.w_dim)
+        if ws.shape != expected:
+            raise ValueError(f"ws has shape {tuple(ws.shape)}, expected {expected}")
         if (seed is None) == (style is None):
             raise ValueError("mix needs a seed or a style, got " + ("none" if seed is None else "both"))
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is {strength}, expected 0 to 1")
+        if num_variations < 1:
+            raise ValueError(f"num_variations is {num_variations}, expected 1 or more")
         if style is None:
             z = latents.random_z(num_variations, self.generator.w_dim, seed)
             style = self.generator.mapping(z.to(self.generator.w_avg), truncation_psi=MIXING_PSI)
@@ -152,6 +159,9 @@ class PSPModel(nn.Module):
         """Write `config.json`, `encoder/` and, for a generator that is not built in or on request, `generator/`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        # diffusers notes where a component was loaded from: a folder of this machine, nobody else's business.
+        self.encoder.register_to_config(_name_or_path="")
+        self.generator.register_to_config(_name_or_path="")
         self.encoder.save_pretrained(str(folder / "encoder"))
         config = replace(self.config, base_generator=None) if include_generator else self.config
         if config.base_generator is None:
@@ -177,7 +187,8 @@ class PSPModel(nn.Module):
         config = PSPConfig.load(folder)
         encoder = load_component(PSPEncoder, folder / "encoder", torch_dtype)
         if generator is None:
-            generator = load_generator(config.base_generator or folder / "generator").to(torch_dtype)
+            generator = load_generator(config.base_generator or folder / "generator")
+            generator = nn.Module.to(generator, torch_dtype)  # diffusers' own `to` warns of every dtype
         return cls(encoder, generator, config).eval().requires_grad_(False)
 
     @classmethod
@@ -190,7 +201,7 @@ class PSPModel(nn.Module):
             ValueError: no starter of that name.
             GeneratorUnavailableError: the built-in generator cannot be fetched.
         """
-        if not (STARTERS / task / "config.json").is_file():
-            names = sorted(path.parent.name for path in STARTERS.glob("*/config.json"))
+        names = sorted(path.parent.name for path in STARTERS.glob(f"*/{CONFIG_NAME}"))
+        if task not in names:
             raise ValueError(f"no starter {task!r}, expected one of {', '.join(names)}")
         return cls.from_pretrained(STARTERS / task, generator, torch_dtype)

@@ -75,6 +75,26 @@ def test_mix_one_face_with_many_styles(ws):
     torch.testing.assert_close(mixed[:, 2], style)
 
 
+@pytest.mark.parametrize(
+    ("num", "style_shape"),
+    [
+        (2, (3, 3)),  # rows that do not pair up
+        (2, (4, 3)),
+        (1, (2, 4)),  # another w_dim
+        (1, (2, 5, 4)),
+        (1, (2, 6, 3)),  # another num_ws
+        (1, (2, 1, 3)),
+        (1, (3,)),
+        (1, ()),
+        (1, (1, 1, 5, 3)),
+    ],
+)
+def test_mix_refuses_shapes_that_do_not_fit(ws, num, style_shape):
+    rows = "any" if num == 1 else "2 or 1"
+    with pytest.raises(ValueError, match=rf"style has shape .*expected \[{rows}, 3\] or \[{rows}, 5, 3\]"):
+        mix(ws[:num], torch.randn(style_shape), [0])
+
+
 def test_mix_leaves_its_input_alone(ws):
     before = ws.clone()
     mix(ws, torch.randn(1, 3), [0, 1, 2, 3, 4])

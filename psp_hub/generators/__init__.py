@@ -28,7 +28,11 @@ def load_generator(name_or_path: str | Path) -> ModelMixin:
         raise ValueError(
             f"generator {str(name_or_path)!r} is neither a folder with a config.json nor one of {', '.join(BUILTIN)}"
         )
-    class_name = json.loads(config_path.read_text()).get("_class_name")
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError or UnicodeDecodeError
+        raise ValueError(f"{config_path} is not valid JSON: {error}") from error
+    class_name = config.get("_class_name") if isinstance(config, dict) else None
     if class_name not in GENERATORS:
         raise ValueError(f"{config_path} names the class {class_name!r}, expected one of {', '.join(GENERATORS)}")
     return load_component(GENERATORS[class_name], name_or_path)

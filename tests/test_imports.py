@@ -1,0 +1,98 @@
+"""Who may import whom, and what `import psp_hub` brings along."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import psp_hub
+
+ROOT = Path(__file__).parents[1]
+# A module imports from lower rows only; generators also from each other. A new module needs a place here.
+LEVELS = [
+    {"config", "preprocessing", "latents", "layers", "memory", "tasks"},
+    {"loading"},
+    {"encoder", "generators"},
+    {"model"},
+    {"cli", "__init__"},
+]
+LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
+# Of the demo, the training and the tests.
+OPTIONAL = ("gradio", "accelerate", "lpips", "torchvision", "tensorboard")
+
+
+def imports(path: Path) -> set[str]:
+    """All that a file imports, in functions too, as dotted names: `from a.b import c` is `a.b.c`."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", files("psp_hub"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_levels(path):
+    module = path.relative_to(ROOT / "psp_hub").parts[0].removesuffix(".py")
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        if package != "psp_hub":
+            continue
+        other = rest.split(".")[0]
+        assert other in LEVEL, f"{path} imports {name}, expected a module of psp_hub"
+        among_generators = module == other == "generators"
+        assert among_generators or LEVEL[other] < LEVEL[module], f"{path} must not import {name}"
+
+
+@pytest.mark.parametrize("path", files("psp_hub"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_package_needs_neither_training_nor_app_nor_their_libraries(path):
+    assert tops(path).isdisjoint({"training", "app", "tests", "space_config", *OPTIONAL})
+
+
+@pytest.mark.parametrize("path", files("training"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_training_does_not_import_the_app(path):
+    assert tops(path).isdisjoint({"app", "gradio", "tests"})
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("app*.py")), ids=lambda path: path.name)
+def test_the_app_does_not_import_training(path):
+    assert tops(path).isdisjoint({"training", "accelerate", "lpips", "torchvision", "tests"})
+
+
+def run_python(code: str) -> str:
+    """stdout and stderr together."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    return result.stdout + result.stderr
+
+
+def test_import_is_silent_and_light(tmp_path):
+    """diffusers imports accelerate by itself where that is installed; the rest stays outside."""
+    modules = tmp_path / "modules"
+    code = f"import sys, psp_hub, psp_hub.cli; open({str(modules)!r}, 'w').write(' '.join(sys.modules))"
+    assert run_python(code) == ""
+    assert set(modules.read_text().split()).isdisjoint({*OPTIONAL, "training", "app"} - {"accelerate"})
+
+
+def test_import_works_without_the_optional_libraries():
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL!r}))"  # None: as if not installed
+    assert run_python(f"{hidden}; import psp_hub, psp_hub.cli") == ""
+
+
+def test_exports():
+    assert set(psp_hub.__all__) == {"PSPModel", "PSPOutput", "PSPConfig", "TASKS", "__version__"}
+    assert all(hasattr(psp_hub, name) for name in psp_hub.__all__)
+    assert psp_hub.__version__ == importlib.metadata.version("psp-hub")
