@@ -31,6 +31,10 @@ MIN_CONTRAST = 0.02  # darkness of the faintest line taken for a drawing: 1 is b
 MAX_DARKEST = 0.005  # the darkest ink: the darkest tenth of what is drawn, but not more than this part of the pixels
 CLEARLY_DARK = 0.75  # fainter drawings are strengthened until their darkest ink is this dark ...
 MAX_GAIN = 8.0  # ... but not more than this, so as not to make a drawing of the paper's grain
+INK_LEVEL = 160  # darker than this is a stroke, when the extent of a drawing is measured
+SMALL_DRAWING = 0.6  # a drawing is small if its strokes span less than this part of the sheet ...
+FILLED_FRAME = 0.82  # ... and is then enlarged to this part: hair to chin in an aligned photo
+MAX_ZOOM = 4.0  # the finest scale at which a small drawing is cleaned anew
 
 
 def open_image(source: str | Path | Image.Image | BinaryIO) -> Image.Image:
@@ -72,7 +76,8 @@ def prepare_drawing(image: Image.Image, size: int = 256) -> Image.Image:
     """Make any picture of a drawing ready for the encoder: dark lines on white, square, nothing stretched.
 
     White-on-black drawings are inverted. The paper becomes white (grey paper, smooth shading of a photographed paper),
-    faint drawings are strengthened. A clean dark-on-white drawing of `size` pixels stays as it is.
+    faint drawings are strengthened, and a small drawing on a large sheet is enlarged, as the encoder expects a face
+    that fills the frame. Any other clean dark-on-white drawing of `size` pixels stays as it is.
 
     Args:
         image: picture of any mode and shape (see `open_image`).
@@ -85,6 +90,19 @@ def prepare_drawing(image: Image.Image, size: int = 256) -> Image.Image:
         ValueError: nothing is drawn (less than MIN_INK of the picture is ink).
     """
     grey = _flatten(image).convert("L")
+    square = _clean_square(grey, size)
+    if part := _small_drawing(square):
+        left, top, side = part
+        zoom = min(size / side, MAX_ZOOM)  # cleaned anew at a finer scale, rather than blown up
+        large = _clean_square(grey, round(size * zoom))
+        frame = Image.new("L", (round(side * zoom),) * 2, 255)
+        frame.paste(large, (-round(left * zoom), -round(top * zoom)))
+        square = frame.resize((size, size), Image.Resampling.BICUBIC)
+    return square
+
+
+def _clean_square(grey: Image.Image, size: int) -> Image.Image:
+    """Resize to fit, clean, and centre on white paper."""
     scale = size / max(grey.size)
     fitted = tuple(max(1, round(side * scale)) for side in grey.size)
     # Antialiased, so that no line is lost, and without LANCZOS' halos, which would be brighter than the paper.
@@ -95,6 +113,16 @@ def prepare_drawing(image: Image.Image, size: int = 256) -> Image.Image:
     square = Image.new("L", (size, size), 255)
     square.paste(drawing, ((size - drawing.width) // 2, (size - drawing.height) // 2))
     return square
+
+
+def _small_drawing(square: Image.Image) -> tuple[float, float, float] | None:
+    """Left, top and side of the part that a small drawing should fill the frame with; None if it is large enough."""
+    left, top, right, bottom = square.point(lambda value: 255 * (value < INK_LEVEL)).getbbox() or (0, 0, *square.size)
+    extent = max(right - left, bottom - top)
+    if extent >= SMALL_DRAWING * square.width:
+        return None
+    side = extent / FILLED_FRAME
+    return (left + right - side) / 2, (top + bottom - side) / 2, side
 
 
 def drawings_to_tensor(drawings: list[Image.Image]) -> Tensor:

@@ -96,9 +96,7 @@ class SynthesisNetwork(nn.Module):
         self.to_img = nn.Conv2d(channels[-1], 12, 1)
         self.num_ws = 2 * len(self.blocks) + 2
 
-    def forward(
-        self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None
-    ) -> Tensor:
+    def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
         """Draw images.
 
         Args:
