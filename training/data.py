@@ -109,10 +109,10 @@ def split(store: PairStore, num_validation: int) -> tuple[list[int], list[int]]:
     """Positions of the training pairs and of the held-out ones: the last pairs of the first folder.
 
     Raises:
-        ValueError: more than half of the first folder would be held out.
+        ValueError: none, or more than half of the first folder would be held out.
     """
     end = store.store_ends[0]
-    if num_validation > end // 2:
-        raise ValueError(f"{num_validation} validation pairs, expected at most half of the first folder's {end}")
+    if not 1 <= num_validation <= end // 2:
+        raise ValueError(f"{num_validation} validation pairs, expected 1 to {end // 2}, half of the first folder")
     held_out = range(end - num_validation, end)
     return [i for i in range(len(store)) if i not in held_out], list(held_out)

@@ -144,7 +144,7 @@ def pen(ink: Tensor, rng: np.random.Generator) -> Tensor:
 
 def tone(response: Tensor, rng: np.random.Generator, q: float) -> Tensor:
     """Scale a response so that its quantile `q` is black, with a random contrast curve."""
-    scaled = (response / (quantile(response, q) + 1e-6)).clamp(0, 1)
+    scaled = (response / (quantile(response, q) + 1e-4)).clamp(0, 1)  # in an even picture, rounding is no line
     return scaled ** rng.uniform(0.7, 2.5)
 
 
@@ -183,11 +183,11 @@ def weather(ink: Tensor, rng: np.random.Generator) -> Tensor:
         ink = (F.interpolate(small, size=size, mode="bilinear") * rng.uniform(1, 1.5)).clamp(0, 1)
     if rng.random() < 0.2:
         ink = (ink > rng.uniform(0.25, 0.6)).float()
-    if rng.random() < 0.35 and ink.mean() < 0.3:  # broken strokes; not holes in solid black
+    if rng.random() < 0.25 and ink.mean() < 0.3:  # broken strokes; not holes in solid black
         ink = ink * ((smooth_noise(rng, 1, int(rng.integers(10, 40)), size) + rng.uniform(0.3, 1.5)) * 4).clamp(0, 1)
-    if rng.random() < 0.3:  # missing parts
+    if rng.random() < 0.15:  # missing parts
         ink = ink * ((smooth_noise(rng, 1, int(rng.integers(3, 8)), size) + rng.uniform(0.8, 1.8)) * 4).clamp(0, 1)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         ink = ink * without_background(rng, size)
     return ink * rng.uniform(0.45, 1.0) ** rng.uniform(0, 1)
 
@@ -195,7 +195,7 @@ def weather(ink: Tensor, rng: np.random.Generator) -> Tensor:
 def without_background(rng: np.random.Generator, size: tuple[int, int]) -> Tensor:
     """A soft mask around an aligned head, from the face alone to head and shoulders. [1, 1, H, W]"""
     y, x = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
-    half_width, half_height = rng.uniform(0.55, 0.95), rng.uniform(0.75, 1.1)
+    half_width, half_height = rng.uniform(0.65, 1.0), rng.uniform(0.85, 1.2)
     centre = rng.uniform(-0.05, 0.15)
     distance = (x / half_width).square() + ((y - centre) / half_height).square()
     ragged = smooth_noise(rng, 1, 6, size)[0, 0] * 0.08

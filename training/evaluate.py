@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import STARTERS, PSPModel
+from psp_hub.model import PSPModel
 from psp_hub.preprocessing import tensor_to_images
 from psp_hub.tasks import TASKS
 from training.drawings import draw
@@ -26,7 +26,7 @@ from training.losses import WError
 from training.networks import EdgeDetector, FaceRecogniser
 from training.pairs import PairStore
 from training.perceptual import PerceptualDistance
-from training.validation import shrink
+from training.validation import load_model, shrink
 
 GRID_COLUMNS = 8
 
@@ -155,7 +155,7 @@ def save_grid(examples: Examples, outputs: Tensor, path: Path, rows: int = 4) ->
 def main(args: argparse.Namespace) -> dict:
     keep_freed_memory()
     name = args.model or args.task
-    model = PSPModel.from_starter(name) if (STARTERS / name).is_dir() else PSPModel.from_pretrained(name)
+    model = load_model(name)
     detector = EdgeDetector.from_file(args.edge_detector) if args.edge_detector else None
     distance = PerceptualDistance(args.edge_detector) if args.edge_detector else None
     recogniser = FaceRecogniser.from_file(args.recogniser) if args.recogniser else None

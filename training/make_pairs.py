@@ -5,6 +5,8 @@ python training/make_pairs.py --output_dir pairs --num_pairs 20000 --num_process
 
 import argparse
 import multiprocessing
+import os
+import threading
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from psp_hub.memory import keep_freed_memory
 from training.pairs import sample_pairs, shard_path, write_shard
 
 SHARD_SIZE = 500
+FAILED = "a worker failed; its error is above. Run the command again to go on."
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -30,8 +33,20 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
+def end_with_parent() -> None:
+    """End this process as soon as its parent has ended, however that happened."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def work(args: argparse.Namespace, shards: list[int], done: multiprocessing.Queue) -> None:
+    """What a worker process runs."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    make_shards(args, shards, done)
+
+
 def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessing.Queue) -> None:
-    """One process: make `shards`, and report the number of pairs after each batch."""
+    """Make `shards`, and report the number of pairs after each batch."""
     keep_freed_memory()
     torch.set_num_threads(max(1, torch.get_num_threads() // args.num_processes))
     generator = load_generator(args.generator).to(args.device, getattr(torch, args.torch_dtype))
@@ -54,7 +69,7 @@ def main(args: argparse.Namespace) -> None:
     context = multiprocessing.get_context("spawn")
     done = context.Queue()
     workers = [
-        context.Process(target=make_shards, args=(args, missing[rank :: args.num_processes], done), daemon=True)
+        context.Process(target=work, args=(args, missing[rank :: args.num_processes], done), daemon=True)
         for rank in range(args.num_processes)
     ]
     for worker in workers:
@@ -63,15 +78,17 @@ def main(args: argparse.Namespace) -> None:
     with tqdm(total=args.num_pairs, initial=args.num_pairs - total, unit="pair") as progress:
         while total:
             try:
-                count = done.get(timeout=5)
+                count = done.get(timeout=1)
             except multiprocessing.queues.Empty:
                 if any(worker.exitcode for worker in workers):
-                    raise SystemExit("a worker failed; its error is above. Run the command again to go on.") from None
+                    raise SystemExit(FAILED) from None
                 continue
             total -= count
             progress.update(count)
     for worker in workers:
         worker.join()
+    if any(worker.exitcode for worker in workers):  # the last pairs were counted, then not written
+        raise SystemExit(FAILED)
 
 
 if __name__ == "__main__":

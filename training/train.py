@@ -8,6 +8,7 @@ command with `--resume_from_checkpoint latest` to go on where it stopped.
 
 import argparse
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ from training.identity import IdentityFromW, embed_all
 from training.losses import WError
 from training.networks import FaceRecogniser
 from training.pairs import PairStore
-from training.validation import log_picture, picture_grid, w_error
+from training.validation import load_model, log_picture, picture_grid, w_error
 
 LOGGING_STEPS = 50
 
@@ -84,7 +85,7 @@ def build_model(args: argparse.Namespace) -> PSPModel:
     """The model to train: a saved one, or a fresh light encoder for the generator."""
     task = get_task(args.task)
     if args.pretrained_model_name_or_path:
-        return PSPModel.from_pretrained(args.pretrained_model_name_or_path)
+        return load_model(args.pretrained_model_name_or_path)
     generator = load_generator(args.generator)
     encoder = PSPEncoder(in_channels=task.in_channels, num_ws=generator.num_ws, w_dim=generator.w_dim)
     builtin = args.generator if args.generator in BUILTIN else None
@@ -139,9 +140,14 @@ def compute_loss(
     return w_part + identity_weight * identity_part, {"loss/w": w_part, "loss/identity": identity_part}
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether it is a finished checkpoint, by its name."""
+    return path.is_dir() and re.fullmatch(r"checkpoint-\d+", path.name) is not None
+
+
 def checkpoints(output_dir: Path) -> list[Path]:
     """Finished checkpoints, oldest first."""
-    return sorted(path for path in output_dir.glob("checkpoint-*") if path.suffix != ".tmp")
+    return sorted(path for path in output_dir.glob("checkpoint-*") if is_checkpoint(path))
 
 
 def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: int) -> None:
@@ -149,7 +155,10 @@ def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: in
     path = args.output_dir / f"checkpoint-{step:06d}"
     staged = path.with_suffix(".tmp")
     accelerator.save_state(str(staged))
+    accelerator.wait_for_everyone()  # each process writes a part
     if accelerator.is_main_process:
+        for later in [other for other in checkpoints(args.output_dir) if other >= path]:
+            shutil.rmtree(later)  # the run went back to an earlier one
         staged.rename(path)
         for old in checkpoints(args.output_dir)[: -args.checkpoints_total_limit]:
             shutil.rmtree(old)
@@ -160,22 +169,28 @@ def find_checkpoint(args: argparse.Namespace) -> Path | None:
     """The checkpoint that `--resume_from_checkpoint` names; None to start from step 0.
 
     Raises:
-        ValueError: it names a folder that does not exist.
+        ValueError: it names something else; or it is not given, and the output folder holds another run's checkpoints.
     """
     if args.resume_from_checkpoint is None:
+        if checkpoints(args.output_dir):
+            raise ValueError(
+                f"{args.output_dir} holds checkpoints of an earlier run: go on with it by "
+                "--resume_from_checkpoint latest, or choose another --output_dir"
+            )
         return None
     if args.resume_from_checkpoint == "latest":
         found = checkpoints(args.output_dir)
         return found[-1] if found else None
     path = Path(args.resume_from_checkpoint)
-    if not path.is_dir():
-        raise ValueError(f"--resume_from_checkpoint {path} is not a folder, expected 'latest' or a checkpoint")
+    if not is_checkpoint(path):
+        raise ValueError(f"--resume_from_checkpoint {path} is not a checkpoint, expected 'latest' or checkpoint-STEP")
     return path
 
 
 def train(args: argparse.Namespace) -> Path:
     """Run the training and return the folder of the exported model."""
     keep_freed_memory()
+    checkpoint = find_checkpoint(args)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     trackers = None if args.report_to == "none" else args.report_to
     accelerator = Accelerator(
@@ -207,20 +222,22 @@ def train(args: argparse.Namespace) -> Path:
     # Batch norm statistics are averaged too: the exported encoder is made of nothing else.
     ema = AveragedModel(accelerator.unwrap_model(encoder), avg_fn=ema_update(args.ema_decay), use_buffers=True)
     accelerator.register_for_checkpointing(ema, scheduler)
-    first_step = 0
-    if checkpoint := find_checkpoint(args):
+    first_step, best, best_path = 0, float("inf"), args.output_dir / "best.json"
+    if checkpoint:
         accelerator.load_state(str(checkpoint))
         first_step = int(checkpoint.name.split("-")[1])
+        if best_path.exists():  # of the model that is already exported
+            best = json.loads(best_path.read_text())["w_error"]
 
     data, training, held_out = load_data(args)
-    batches = StepBatches(training, args.train_batch_size, args.seed, first_step, args.max_train_steps)
+    first, last = (step * accelerator.num_processes for step in (first_step, args.max_train_steps))
+    batches = StepBatches(training, args.train_batch_size, args.seed, first, last)  # they are dealt to the processes
     loader = accelerator.prepare(
         DataLoader(data, batch_sampler=batches, num_workers=args.dataloader_num_workers, pin_memory=False)
     )
     accelerator.print(f"{len(training)} training and {len(held_out)} held-out pairs, from step {first_step}")
 
     progress = tqdm(total=args.max_train_steps, initial=first_step, disable=not accelerator.is_main_process)
-    best = float("inf")
     for step, batch in enumerate(loader, start=first_step + 1):
         delta = encoder(batch["input"])  # [N, num_ws, w_dim]
         loss, parts = compute_loss(delta.float(), batch, w_loss, identity_net, args.identity_weight)
@@ -237,8 +254,6 @@ def train(args: argparse.Namespace) -> Path:
             values["learning_rate"] = scheduler.get_last_lr()[0]
             accelerator.log(values, step=step)
             progress.set_postfix(values)
-        if step % args.checkpointing_steps == 0:
-            save_checkpoint(accelerator, args, step)
         if (step % args.validation_steps == 0 or step == args.max_train_steps) and accelerator.is_main_process:
             ema.eval()
             value = w_error(ema, data, held_out, w_loss, args.train_batch_size)
@@ -251,7 +266,10 @@ def train(args: argparse.Namespace) -> Path:
             if value < best:
                 best = value
                 exported.save_pretrained(args.output_dir / "model")
+                best_path.write_text(json.dumps({"step": step, "w_error": best}) + "\n")
             ema.train()
+        if step % args.checkpointing_steps == 0:  # last: a run killed while it validates will do so again
+            save_checkpoint(accelerator, args, step)
     accelerator.end_training()
     return args.output_dir / "model"
 

@@ -1,4 +1,4 @@
-"""What a training run looks at: the error on held-out pairs, and a grid of pictures."""
+"""What training and evaluation look at: a model by name, the error on held-out pairs, a grid of pictures."""
 
 import numpy as np
 import torch
@@ -8,13 +8,21 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from psp_hub.model import PSPModel
+from psp_hub.config import CONFIG_NAME
+from psp_hub.model import STARTERS, PSPModel
 from psp_hub.preprocessing import tensor_to_images
 from training.data import Drawings
 from training.losses import WError
 
 VALIDATION_EPOCH = 1_000_000  # an epoch that training never reaches: drawings of its own, the same every time
 GRID_ROWS, GRID_SIZE = 8, 256
+
+
+def load_model(name_or_path: str) -> PSPModel:
+    """A starter by its name, or a model from a saved folder."""
+    if name_or_path in {path.parent.name for path in STARTERS.glob(f"*/{CONFIG_NAME}")}:
+        return PSPModel.from_starter(name_or_path)
+    return PSPModel.from_pretrained(name_or_path)
 
 
 @torch.no_grad()
