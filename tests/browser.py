@@ -1,0 +1,80 @@
+"""A headless browser for tests of the page, and what a person does there."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import cos, pi, sin
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+# No sandbox: containers. No GPU: test machines. The rest keeps Chromium itself from calling home.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextmanager
+def open_page(url: str) -> Iterator[tuple[Page, list[str]]]:
+    """Open `url` in Chromium. The list collects what should not happen: errors, and requests to other hosts."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI_REQUIRE_BROWSER"):
+            pytest.fail("CI_REQUIRE_BROWSER is set, but there is no chromium")
+        pytest.skip("there is no chromium")
+    troubles: list[str] = []
+
+    def check_request(address: str) -> None:
+        parts = urlsplit(address)
+        if parts.scheme not in ("blob", "data") and parts.hostname != "127.0.0.1":
+            troubles.append(f"request to {address}")
+
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.on("request", lambda request: check_request(request.url))
+        page.on("websocket", lambda socket: check_request(socket.url))
+        page.on("pageerror", lambda error: troubles.append(f"uncaught: {error}"))
+        page.on("console", lambda message: message.type == "error" and troubles.append(message.text))
+        page.goto(url)
+        yield page, troubles
+
+
+def draw_face(page: Page) -> None:
+    """Draw on the pad with the mouse: outline, hair, eyes, brows, nose and mouth."""
+    box = page.locator("#pad canvas").first.bounding_box()
+    side = 0.8 * min(box["width"], box["height"])
+    left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
+
+    def line(*points: tuple[float, float]) -> None:
+        for i, (x, y) in enumerate(points):
+            page.mouse.move(left + x * side, top + y * side)
+            if i == 0:
+                page.mouse.down()
+        page.mouse.up()
+
+    def arc(x: float, y: float, width: float, height: float, start: float, end: float) -> None:
+        """Part of an ellipse; angles in turns, clockwise from the right."""
+        angles = [2 * pi * (start + (end - start) * i / 12) for i in range(13)]
+        line(*((x + width * cos(angle), y + height * sin(angle)) for angle in angles))
+
+    arc(0.5, 0.52, 0.32, 0.43, 0, 1)  # outline
+    arc(0.5, 0.4, 0.4, 0.4, 0.45, 1.05)  # hair
+    line((0.2, 0.36), (0.4, 0.2), (0.6, 0.22), (0.8, 0.36))
+    for x in (0.37, 0.63):
+        arc(x, 0.47, 0.06, 0.03, 0, 1)
+        line((x - 0.01, 0.47), (x + 0.01, 0.47))
+        arc(x, 0.43, 0.09, 0.04, 0.58, 0.92)
+    line((0.49, 0.48), (0.45, 0.62), (0.53, 0.64))
+    arc(0.5, 0.7, 0.14, 0.07, 0.05, 0.45)
+    line((0.36, 0.72), (0.5, 0.735), (0.64, 0.72))

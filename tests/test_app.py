@@ -1,0 +1,366 @@
+"""app.py: the handlers with a tiny model, the API of a running page, and the page in a browser."""
+
+import importlib.util
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from browser import draw_face, open_page
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from huggingface_hub import constants
+from PIL import Image, ImageChops, ImageDraw
+
+from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
+from psp_hub.model import STARTERS, PSPModel
+from psp_hub.preprocessing import MAX_PIXELS
+
+ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("app", ROOT / "app.py")
+app = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(app)
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine needs no proxy
+EMPTY_PAD = {"background": None, "layers": [], "composite": None}
+
+
+@pytest.fixture
+def model(model_dir: Path) -> PSPModel:
+    return PSPModel.from_pretrained(model_dir)
+
+
+def draw(seed: int = 0) -> Image.Image:
+    image = Image.new("L", (128, 128), 255)
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((24, 8 + seed, 104, 120), outline=0, width=3)
+    pen.line((40, 60, 90, 60 + 10 * seed), fill=0, width=4)
+    return image
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> str:
+    path = tmp_path / "drawing.png"
+    draw().save(path)
+    return str(path)
+
+
+def faces(model: PSPModel, picture: str, seed: float | None = 0, **options: float) -> list[bytes]:
+    """The last answer's PNG files: the face, then its variations."""
+    settings = {"variations": 2, "strength": 1.0, "likeness": 1.0} | options
+    for face, gallery, _ in app.make_faces(model, picture, seed, **settings, progress=gr.Progress()):
+        files = [Path(path).read_bytes() for path in (face, *(path for path, _ in gallery))]
+    return files
+
+
+def test_the_face_comes_first_then_its_variations(model, drawing):
+    answers = []
+    for face, gallery, seen in app.make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
+        with Image.open(face) as image:
+            assert (image.format, image.size) == ("PNG", (64, 64))
+        assert (seen.mode, seen.size) == ("L", (256, 256))
+        answers.append((Path(face).name, [(Path(path).name, caption) for path, caption in gallery]))
+    names = [(f"face-seed-{seed}.png", f"seed {seed}") for seed in (8, 9, 10)]
+    assert answers == [("face-seed-7.png", names[:i]) for i in range(4)]
+
+
+def test_seeds(model, drawing):
+    first = faces(model, drawing, 5)
+    assert faces(model, drawing, 5) == first
+    assert len(set(first)) == 3
+    assert faces(model, drawing, 6)[0] == first[1], "variation 1 of seed 5 is the face of seed 6"
+
+
+def test_without_strength_all_faces_are_the_plain_answer(model, drawing, tmp_path):
+    model(Image.open(drawing)).images[0].save(tmp_path / "plain.png")
+    assert set(faces(model, drawing, 3, strength=0)) == {(tmp_path / "plain.png").read_bytes()}
+
+
+def test_likeness(model, drawing):
+    assert faces(model, drawing, likeness=0.3)[0] != faces(model, drawing)[0]
+
+
+@pytest.mark.parametrize(
+    ("seed", "got"),
+    [(None, "nothing"), (1.5, "1.5"), (-1, "-1"), (2**32, "4294967296"), (float("nan"), "nan"), (float("inf"), "inf")],
+)
+def test_bad_seed(model, drawing, seed, got):
+    with pytest.raises(app.Problem) as caught:
+        faces(model, drawing, seed)
+    assert caught.value.message == f"The seed must be a whole number from 0 to 4294967295, got {got}."
+
+
+@pytest.mark.parametrize("options", [{"variations": 9}, {"variations": 0}, {"strength": 1.5}])
+def test_number_out_of_range(model, drawing, options):
+    with pytest.raises(app.Problem, match=" must be | expected "):
+        faces(model, drawing, **options)
+
+
+def write_text(path: Path) -> None:
+    path.write_text("eyes & nose")
+
+
+def write_truncated(path: Path) -> None:
+    draw().save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def write_tiny(path: Path) -> None:
+    Image.new("L", (1, 1)).save(path)
+
+
+def write_huge(path: Path) -> None:
+    size = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
+    chunks = [struct.pack(">I", len(body)) + kind + body for kind, body in ((b"IHDR", size), (b"IDAT", b""))]
+    crcs = [struct.pack(">I", zlib.crc32(chunk[4:])) for chunk in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(a + b for a, b in zip(chunks, crcs, strict=True)))
+
+
+BAD_FILES = {
+    "is not a picture": write_text,
+    "is damaged or incomplete": write_truncated,
+    "is too small: 1 x 1 pixels": write_tiny,
+    f"the limit is {MAX_PIXELS // 10**6} million pixels": write_huge,
+}
+
+
+@pytest.mark.parametrize(("message", "write"), BAD_FILES.items(), ids=[write.__name__ for write in BAD_FILES.values()])
+def test_bad_file(model, tmp_path, message, write):
+    path = tmp_path / "face.png"
+    write(path)
+    for handle in (lambda: faces(model, str(path)), lambda: app.show_upload(str(path))):
+        with pytest.raises(app.Problem, match=f"face.png.*{message}"):
+            handle()
+
+
+def test_messages_are_shown_as_text(tmp_path):
+    path = tmp_path / "<b>me & you.png"
+    write_text(path)
+    with pytest.raises(app.Problem, match="^'&lt;b&gt;me &amp; you.png is not"):
+        app.show_upload(str(path))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16", "P", "RGBA", "LA"])
+def test_upload_is_shown(tmp_path, mode):
+    large = Image.new("L", (3000, 1500), 255)
+    large.paste(draw(), (0, 0))
+    path = tmp_path / ("drawing.tif" if mode in ("CMYK", "I;16") else "drawing.png")
+    image = large.convert("I;16").point(lambda value: value * 257) if mode == "I;16" else large.convert(mode)
+    image.save(path)
+    preview = app.show_upload(str(path))
+    assert preview["visible"]
+    assert preview["value"].size == (1024, 512)
+    assert preview["value"].mode in ("L", "RGB")
+    darkest, brightest = preview["value"].convert("L").getextrema()
+    assert darkest < 50 and brightest == 255
+    assert not app.show_upload(None)["visible"]
+
+
+@pytest.fixture
+def demo(model, tmp_path, monkeypatch) -> gr.Blocks:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    return app.build_demo(model)
+
+
+@pytest.fixture
+def handlers(demo) -> dict[str, Callable]:
+    return {function.name: function.fn for function in demo.fns.values() if function.fn}
+
+
+def test_which_picture_is_used(handlers, drawing):
+    pad = {**EMPTY_PAD, "composite": draw(3)}
+
+    def seen(*pictures: dict | str | None) -> Image.Image:
+        return next(handlers["draw_from_pad"](*pictures, 0, 1, 1.0, 1.0))[2]
+
+    from_file = next(handlers["draw_to_face"](drawing, 0, 1, 1.0, 1.0))[2]
+    assert ImageChops.difference(seen(pad, None), from_file).getbbox()
+    assert seen(pad, drawing) == seen(pad, None)
+    for empty in (None, EMPTY_PAD, {**EMPTY_PAD, "composite": Image.new("L", (512, 512), 255)}):
+        assert seen(empty, drawing) == from_file
+        with pytest.raises(app.Problem, match="Draw a face first"):
+            seen(empty, None)
+    with pytest.raises(app.Problem, match="Upload one"):
+        next(handlers["draw_to_face"](None, 0, 1, 1.0, 1.0))
+
+
+def test_api(demo, drawing, tmp_path):
+    _, url, _ = demo.launch(**app.LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
+    try:
+        client = Client(url, verbose=False, download_files=tmp_path / "results")
+        endpoints = client.view_api(return_format="dict")["named_endpoints"]
+        assert list(endpoints) == ["/draw_to_face"]
+        names = [parameter["parameter_name"] for parameter in endpoints["/draw_to_face"]["parameters"]]
+        assert names == ["drawing", "seed", "variations", "strength", "likeness"]
+
+        def ask(path: str | Path, seed: int) -> tuple[bytes, int]:
+            face, gallery, _ = client.predict(handle_file(path), seed, 2, 1.0, 1.0, api_name="/draw_to_face")
+            return Path(face).read_bytes(), len(gallery)
+
+        face, variations = ask(drawing, 1)
+        assert variations == 2
+        assert ask(drawing, 1)[0] == face != ask(drawing, 2)[0]
+        bad = tmp_path / "face.png"
+        write_text(bad)
+        for path, seed, message in ((bad, 1, "is not a picture"), (drawing, -1, "The seed must be")):
+            with pytest.raises(AppError, match=message):
+                ask(path, seed)
+        # Files of the server that nobody uploaded stay closed.
+        path = {"path": drawing, "meta": {"_type": "gradio.FileData"}}
+        body = json.dumps({"data": [path, 1, 2, 1.0, 1.0]}).encode()
+        call = f"{url}gradio_api/call/draw_to_face"
+        with OPENER.open(urllib.request.Request(call, body, {"Content-Type": "application/json"})) as reply:
+            event = json.load(reply)["event_id"]
+        with OPENER.open(f"{call}/{event}") as reply:
+            assert reply.read().startswith(b"event: error")
+    finally:
+        demo.close(verbose=False)
+
+
+def test_start_without_a_model(tmp_path):
+    with pytest.raises(SystemExit, match="is not a saved model"):
+        app.main(["--model", str(tmp_path)])
+
+
+def test_start_without_the_generator(model, tmp_path, only_links, monkeypatch, capfd):
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    for name, value in only_links(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    model.config = replace(model.config, base_generator="mobilestylegan-ffhq")
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(SystemExit, match="could not be downloaded"):
+        app.main(["--model", str(tmp_path / "model")])
+
+
+def test_port_in_use(model_dir):
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(SystemExit, match="port"):
+        app.main(["--model", str(model_dir), "--port", str(server.getsockname()[1])])
+
+
+@contextmanager
+def serve(*arguments: str, log: Path, environment: dict[str, str]) -> Iterator[str]:
+    """`python app.py` as a process of its own; gives the address once it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        for _ in range(1200):
+            assert process.poll() is None, log.read_text()
+            try:
+                OPENER.open(url, timeout=5).close()
+                break
+            except (urllib.error.URLError, TimeoutError):
+                time.sleep(0.5)
+        else:
+            pytest.fail(f"app.py does not answer: {log.read_text()}")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_a_person_at_the_page(first_start, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT_VARIABLE}
+    environment |= {"HF_ASSETS_CACHE": str(first_start.assets), "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    arguments = ["--model", str(STARTERS / "sketch")]
+    log = tmp_path / "log.txt"
+    with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
+        page.set_default_timeout(180_000)  # one busy core is enough
+        face, thumbnails = page.locator("#face img"), page.locator("#gallery .thumbnail-item img")
+        toast = page.get_by_test_id("toast-body")
+        button = page.get_by_role("button", name="Draw to face")
+
+        def shoot(name: str) -> None:
+            page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+
+        def overflows() -> bool:
+            return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+        def expect_message(text: str) -> None:
+            toast.filter(has_text=text).wait_for()
+            toast.get_by_test_id("toast-close").click()
+            toast.wait_for(state="detached")
+
+        def answer() -> bytes:
+            """Wait for a new answer to be complete; the face's file."""
+            thumbnails.nth(1).wait_for()
+            page.wait_for_function("document.querySelector('#status .wrap').classList.contains('hide')")
+            page.wait_for_function("document.querySelector('#face img').naturalWidth === 1024")
+            assert face.evaluate("image => image.naturalHeight") == 1024
+            assert thumbnails.count() == 2
+            return page.request.get(face.get_attribute("src")).body()
+
+        def press(seed: int) -> bytes:
+            page.get_by_label("Seed").fill(str(seed))
+            button.click()
+            page.wait_for_function("!document.querySelector('#status .wrap').classList.contains('hide')")
+            return answer()
+
+        page.locator("#pad button[aria-label='Brush']").wait_for()
+        page.get_by_text("select the draw tool").wait_for(state="detached")
+        shoot("empty")
+        button.click()
+        expect_message("There is no drawing yet.")
+
+        page.get_by_role("button", name="More settings").click()
+        page.get_by_label("number input for Number of variations").fill("2")
+        draw_face(page)
+        first = press(0)
+        shoot("answer")
+        assert press(6) != first
+        assert press(0) == first
+
+        page.get_by_label("Seed").fill("-1")
+        button.click()
+        expect_message("The seed must be")
+        assert face.is_visible() and thumbnails.count() == 2
+
+        page.get_by_role("tab", name="Upload").click()
+        text = tmp_path / "face.png"
+        text.write_text("not a picture")
+        page.locator("#upload input[type=file]").set_input_files(text)
+        expect_message("face.png is not a picture")
+        button.click()
+        expect_message("There is no picture yet.")
+        page.get_by_label("Seed").fill("0")
+        page.locator(".gallery-item").first.click()
+        page.wait_for_function("!document.querySelector('#status .wrap').classList.contains('hide')")
+        assert answer() != first
+        thumbnails.nth(1).click()
+        shoot("example")
+        page.keyboard.press("Escape")
+
+        page.get_by_role("tab", name="Draw").click()
+        assert press(0) == first, "the drawing is still on the pad"
+
+        assert not overflows()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert not overflows()
+        shoot("phone")
+        assert "Traceback" not in log.read_text()
+        page.reload()  # gradio reports an upload that this cuts off as an exception
+        page.get_by_text("select the draw tool").wait_for(state="detached")
+        assert not overflows()
+    assert troubles == []
