@@ -12,16 +12,22 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test talks to the Hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: on a busy machine, threads only wait for each other
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
-from safetensors.torch import load_file
+from PIL import Image, ImageDraw, ImageFilter
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from psp_hub import PSPConfig, PSPModel
+from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import DISTRIBUTION, ENVIRONMENT_VARIABLE, VERSION, WHEEL
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN, StyledConv
 from psp_hub.layers import Modulation
+from training.networks import EdgeDetector, FaceRecogniser
+from training.pairs import sample_pairs, write_shard
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -115,3 +121,96 @@ def default_generator(first_start: FirstStart, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(first_start.assets))
     return load_generator("mobilestylegan-ffhq")
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Callable[[int, int], Image.Image]:
+    """Function of side and seed: something like an aligned face, an oval with eyes, a nose and a mouth."""
+
+    def make(size: int = 128, seed: int = 0) -> Image.Image:
+        rng = np.random.default_rng(seed)
+        image = Image.new("RGB", (128, 128), tuple(rng.integers(100, 256, 3).tolist()))
+        pen = ImageDraw.Draw(image)
+        skin, hair, eyes, mouth = (tuple(rng.integers(low, low + 60, 3).tolist()) for low in (180, 20, 40, 90))
+        x, y = rng.integers(-4, 5, 2).tolist()
+        pen.ellipse((24 + x, 8 + y, 104 + x, 100 + y), fill=hair)
+        pen.ellipse((32 + x, 20 + y, 96 + x, 118 + y), fill=skin)
+        for side in (48, 80):
+            pen.ellipse((side - 7 + x, 55 + y, side + 7 + x, 63 + y), fill=eyes)
+        pen.polygon([(64 + x, 62 + y), (58 + x, 82 + y), (70 + x, 82 + y)], outline=mouth)
+        pen.ellipse((52 + x, 92 + y, 76 + x, 99 + y), fill=mouth)
+        return image.filter(ImageFilter.GaussianBlur(0.7)).resize((size, size))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def generator_dir(make_generator: Callable[..., MobileStyleGAN], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved MobileStyleGAN at 64 px: 8 styles of 32 numbers."""
+    folder = tmp_path_factory.mktemp("generator")
+    make_generator(channels=(16, 16, 16, 16), w_dim=32).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_dir(generator_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved PSPModel: that generator and a tiny encoder with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = PSPEncoder(
+            num_ws=8,
+            w_dim=32,
+            stem_width=16,
+            stem_stride=8,
+            stage_widths=(16, 16, 16),
+            stage_depths=(1, 1, 1),
+            stage_strides=(1, 2, 2),
+            pyramid_width=8,
+            head_widths=(8, 8, 8),
+        )
+    folder = tmp_path_factory.mktemp("model")
+    PSPModel(encoder, load_generator(generator_dir), PSPConfig("sketch")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs_dir(generator_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 pairs of that generator, in two shards."""
+    generator, folder = load_generator(generator_dir), tmp_path_factory.mktemp("pairs")
+    for shard, indices in enumerate((range(100, 112), range(112, 120))):
+        write_shard(folder, shard, *sample_pairs(generator, list(indices)), list(indices))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces_dir(portrait: Callable[[int, int], Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6 photos of faces, in the formats and sizes that people have."""
+    folder = tmp_path_factory.mktemp("faces")
+    for i, name in enumerate(("a.png", "b.jpg", "c.jpeg", "d.webp", "e.PNG", "f.png")):
+        portrait(200 + 40 * i, i).save(folder / name)
+    (folder / "readme.txt").write_text("not a photo")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recogniser_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A FaceRecogniser with random weights."""
+    path = tmp_path_factory.mktemp("recogniser") / "weights.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_file(FaceRecogniser().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def edge_detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An EdgeDetector with random weights that keep the scale of a picture; it is also a VGG16 trunk."""
+    path = tmp_path_factory.mktemp("edges") / "weights.safetensors"
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        detector = EdgeDetector()
+        for convolution in detector.features.values():
+            convolution.weight.normal_(std=(2 / convolution.weight[0].numel()) ** 0.5)
+            convolution.bias.zero_()
+        save_file(detector.state_dict(), path)
+    return path

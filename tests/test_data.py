@@ -1,0 +1,245 @@
+"""training.data and training.faces: examples, their order, and what is held out."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from psp_hub.preprocessing import images_to_tensor
+from training import data as data_module
+from training import make_line_art
+from training.data import Drawings, LabelledFaces, LineArt, StepBatches, split
+from training.drawings import draw
+from training.faces import FacePhotos
+from training.networks import EdgeDetector
+from training.pairs import PairStore, write_tar
+
+
+@pytest.fixture(scope="module")
+def store(pairs_dir) -> PairStore:
+    return PairStore([pairs_dir])
+
+
+@pytest.fixture(scope="module")
+def line_art_dir(portrait, tmp_path_factory):
+    """Line drawings of the pictures 103, 101 and 118 alone, in two shards."""
+    folder = tmp_path_factory.mktemp("lines")
+    write_tar(folder / "lines-100.tar", [103, 101], [portrait(256, i).convert("L") for i in (3, 1)], 90)
+    write_tar(folder / "lines-118.tar", [118], [portrait(256, 18).convert("L")], 90)
+    (folder / "lines-119.tar.tmp").write_bytes(b"half of a fi")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def faces(faces_dir) -> LabelledFaces:
+    photos = FacePhotos(faces_dir, slice(4))
+    return LabelledFaces(photos, LineArt(None), torch.eye(4, 6))
+
+
+@pytest.fixture(scope="module")
+def data(store, line_art_dir) -> Drawings:
+    return Drawings(store, LineArt(line_art_dir), seed=5)
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+# Drawings
+
+
+def test_items(data, store):
+    item = data[0, 7]
+    assert item.keys() == {"input", "image", "w"}
+    assert item["input"].shape == (1, 256, 256) and item["input"].dtype == torch.float32
+    assert 0 <= item["input"].min() and item["input"].max() <= 1
+    assert torch.equal(item["image"], store[7][0]) and torch.equal(item["w"], store[7][1])
+    assert len(data) == 20
+
+
+def test_an_item_depends_on_seed_epoch_and_index_alone(data, store, pairs_dir, line_art_dir):
+    first = data[3, 7]
+    for key in ((0, 0), (3, 6), (4, 7)):
+        torch.manual_seed(1)
+        data[key]
+    assert equal(data[3, 7], first)
+    assert equal(Drawings(PairStore([pairs_dir]), LineArt(line_art_dir), seed=5)[3, 7], first)
+    assert not torch.equal(data[4, 7]["input"], first["input"])
+    assert not torch.equal(Drawings(store, LineArt(line_art_dir), seed=6)[3, 7]["input"], first["input"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are spawned elsewhere: slow")
+def test_workers_make_the_same_items(data):
+    keys = [[(0, 1), (0, 2)], [(2, 5), (2, 1)], [(2, 0), (2, 3)]]
+    alone, shared = (list(DataLoader(data, batch_sampler=keys, num_workers=workers)) for workers in (0, 2))
+    assert all(equal(one, other) for one, other in zip(alone, shared, strict=True))
+
+
+def test_line_drawings_are_those_of_the_picture(data, store, line_art_dir, monkeypatch):
+    seen = {}
+
+    def noting(image, rng, lines):
+        seen[len(seen)] = lines
+        return draw(image, rng, lines)
+
+    monkeypatch.setattr(data_module, "draw", noting)
+    for i in (1, 2, 3):  # indices 101, 102, 103
+        data[0, i]
+    line_art = LineArt(line_art_dir)
+    assert torch.equal(seen[0], line_art.get(101)) and seen[1] is None and torch.equal(seen[2], line_art.get(103))
+
+
+def test_items_of_photos(store, faces):
+    data = Drawings(store, LineArt(None), 5, faces)
+    assert len(data) == 24
+    pair, photo = data[0, 19], data[0, 22]
+    assert pair.keys() == photo.keys() == {"input", "image", "w", "has_w", "identity"}
+    assert pair["has_w"].item() is True and photo["has_w"].item() is False
+    assert torch.equal(pair["w"], store[19][1]) and torch.equal(photo["w"], torch.zeros(32))
+    assert torch.equal(pair["identity"], torch.zeros(6)) and torch.equal(photo["identity"], faces.identity[2])
+    assert torch.equal(photo["image"], faces.photos[2])
+    assert equal(data[0, 22], photo) and not torch.equal(data[1, 22]["input"], photo["input"])
+    assert torch.equal(pair["input"], Drawings(store, LineArt(None), 5)[0, 19]["input"])  # photos change nothing else
+
+
+def test_pairs_and_photos_fit_into_one_batch(store, faces):
+    data = Drawings(store, LineArt(None), 5, faces)
+    (batch,) = DataLoader(data, batch_sampler=[[(0, 0), (0, 23), (0, 1)]])
+    assert batch["has_w"].tolist() == [True, False, True]
+    assert {key: tuple(value.shape[1:]) for key, value in batch.items()} == {
+        "input": (1, 256, 256),
+        "image": (3, 256, 256),
+        "w": (32,),
+        "has_w": (),
+        "identity": (6,),
+    }
+
+
+# Line art
+
+
+def test_line_art(line_art_dir, portrait):
+    line_art = LineArt(line_art_dir)
+    assert sorted(line_art.positions) == [101, 103, 118]
+    for index, seed in ((101, 1), (103, 3), (118, 18)):
+        ink = line_art.get(index)
+        assert ink.shape == (1, 256, 256) and ink.dtype == torch.float32
+        expected = np.asarray(portrait(256, seed).convert("L"), np.float32) / 255
+        assert np.abs(ink[0].numpy() - expected).mean() < 0.02
+    assert line_art.get(102) is None
+
+
+def test_no_line_art():
+    assert LineArt(None).get(101) is None
+
+
+@pytest.mark.parametrize("source", ["pairs", "faces"])
+def test_make_line_art_goes_on_where_it_stopped(
+    pairs_dir, faces_dir, edge_detector_file, tmp_path, monkeypatch, source
+):
+    monkeypatch.setattr(make_line_art, "SHARD_SIZE", 1)
+    folder = pairs_dir if source == "pairs" else faces_dir
+    options = [f"--{source}_dir", str(folder), "--output_dir", str(tmp_path), "--weights", str(edge_detector_file)]
+    args = make_line_art.parse_args([*options, "--max_images", "2"])
+    make_line_art.main(args)
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(first) == (
+        ["lines-0.tar", "lines-1.tar"] if source == "faces" else ["lines-100.tar", "lines-101.tar"]
+    )
+    (tmp_path / sorted(first)[1]).unlink()
+    make_line_art.main(args)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    # The lines are those of the picture, apart from the loss of bfloat16 and WebP.
+    image = PairStore([pairs_dir])[0][0] if source == "pairs" else FacePhotos(faces_dir, slice(1))[0]
+    exact = EdgeDetector.from_file(edge_detector_file)(image[None])[0]
+    ink = LineArt(tmp_path).get(0 if source == "faces" else 100)
+    assert (ink - exact).abs().mean() < 0.05
+
+
+# Photos
+
+
+def test_photos_are_sorted_and_resized(faces_dir, portrait):
+    photos = FacePhotos(faces_dir, slice(None))
+    assert [path.name for path in photos.paths] == ["a.png", "b.jpg", "c.jpeg", "d.webp", "e.PNG", "f.png"]
+    assert len(photos) == 6 and len(list(photos)) == 6
+    for i, photo in enumerate(photos):
+        assert photo.shape == (3, 256, 256) and photo.abs().max() <= 1
+        expected = images_to_tensor([portrait(200 + 40 * i, i).resize((256, 256))])[0]
+        assert (photo - expected).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"), [(slice(2), [0, 1]), (slice(-2, None), [4, 5]), (slice(-9, None), range(6))]
+)
+def test_a_part_of_the_photos_keeps_their_indices(faces_dir, part, expected):
+    whole, photos = FacePhotos(faces_dir, slice(None)), FacePhotos(faces_dir, part)
+    assert photos.indices == list(expected)
+    assert photos.paths == [whole.paths[i] for i in expected]
+
+
+def test_a_folder_without_photos_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no photo")
+    with pytest.raises(ValueError, match="holds no photos"):
+        FacePhotos(tmp_path, slice(None))
+
+
+# Batches
+
+
+def test_an_epoch_is_a_permutation():
+    indices = [3, 5, 8, 9, 11, 20, 21, 30]
+    epochs = [list(StepBatches(indices, 2, seed=1, first=4 * epoch, last=4 * epoch + 4)) for epoch in range(3)]
+    orders = [[i for batch in epoch for _, i in batch] for epoch in epochs]
+    assert all(sorted(order) == indices for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    for number, epoch in enumerate(epochs):
+        assert all(len(batch) == 2 and all(key[0] == number for key in batch) for batch in epoch)
+
+
+def test_the_rest_of_an_epoch_is_left_out():
+    batches = list(StepBatches(list(range(10)), 3, seed=0, first=0, last=6))
+    for epoch in (batches[:3], batches[3:]):
+        drawn = [i for batch in epoch for _, i in batch]
+        assert len(set(drawn)) == 9
+    assert [batch[0][0] for batch in batches] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("first", [0, 1, 4, 5, 11])
+def test_resuming_gives_the_tail_of_the_whole(first):
+    whole = StepBatches(list(range(14)), 3, seed=7, first=0, last=11)
+    tail = StepBatches(list(range(14)), 3, seed=7, first=first, last=11)
+    assert list(tail) == list(whole)[first:]
+    assert len(tail) == len(list(tail)) == 11 - first
+    assert list(whole) == list(whole)
+
+
+def test_the_order_depends_on_the_seed():
+    first, second = (list(StepBatches(list(range(50)), 5, seed, 0, 10)) for seed in (0, 1))
+    assert first != second
+
+
+def test_too_few_pairs_are_refused():
+    StepBatches([1, 2, 3], 3, 0, 0, 1)
+    with pytest.raises(ValueError, match="2 training pairs, expected at least one batch of 3"):
+        StepBatches([1, 2], 3, 0, 0, 1)
+
+
+# Split
+
+
+def test_split(pairs_dir, store):
+    training, held_out = split(store, 6)
+    assert held_out == list(range(14, 20)) and training == list(range(14))
+    training, held_out = split(PairStore([pairs_dir, pairs_dir]), 10)
+    assert held_out == list(range(10, 20))  # of the first folder: more folders can be added to a run
+    assert training == [*range(10), *range(20, 40)]
+
+
+@pytest.mark.parametrize("number", [0, -1, 11])
+def test_split_refuses_impossible_numbers(store, number):
+    with pytest.raises(ValueError, match=f"{number} validation pairs, expected 1 to 10, half of the first folder"):
+        split(store, number)

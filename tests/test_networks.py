@@ -1,0 +1,194 @@
+"""training.networks, training.perceptual and training.identity: networks that training looks through."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from psp_hub.preprocessing import images_to_tensor
+from training import identity
+from training.identity import IdentityFromW, embed_all, fit
+from training.networks import EdgeDetector, FaceRecogniser
+from training.pairs import PairStore
+from training.perceptual import PerceptualDistance
+
+
+@pytest.fixture(scope="module")
+def images(portrait) -> torch.Tensor:
+    return images_to_tensor([portrait(256, seed) for seed in range(3)])
+
+
+@pytest.fixture(scope="module")
+def detector(edge_detector_file) -> EdgeDetector:
+    return EdgeDetector.from_file(edge_detector_file)
+
+
+@pytest.fixture(scope="module")
+def recogniser(recogniser_file) -> FaceRecogniser:
+    return FaceRecogniser.from_file(recogniser_file)
+
+
+@pytest.fixture(scope="module")
+def distance(edge_detector_file) -> PerceptualDistance:
+    return PerceptualDistance(edge_detector_file)
+
+
+def is_frozen(network: torch.nn.Module) -> bool:
+    return not network.training and not any(weight.requires_grad for weight in network.parameters())
+
+
+# Edge detector and face recogniser
+
+
+@pytest.mark.parametrize("name", ["edge_detector_file", "recogniser_file"])
+def test_files_must_fit(name, request, tmp_path):
+    cls = EdgeDetector if name == "edge_detector_file" else FaceRecogniser
+    state = load_file(request.getfixturevalue(name))
+    loaded = cls.from_file(request.getfixturevalue(name)).state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    missing = next(key for key in state if key.endswith("weight"))
+    save_file({key: value for key, value in state.items() if key != missing}, tmp_path / "missing.safetensors")
+    with pytest.raises(RuntimeError, match=f"Missing key.*{missing}"):
+        cls.from_file(tmp_path / "missing.safetensors")
+    save_file(state | {"extra": torch.zeros(1)}, tmp_path / "more.safetensors")
+    with pytest.raises(RuntimeError, match="Unexpected key.*extra"):
+        cls.from_file(tmp_path / "more.safetensors")
+
+
+def test_networks_are_frozen(detector, recogniser, distance):
+    assert is_frozen(detector) and is_frozen(recogniser) and is_frozen(distance)
+
+
+def test_edge_detector_reads_half_precision(edge_detector_file, tmp_path):
+    half = {key: value.half() for key, value in load_file(edge_detector_file).items()}
+    save_file(half, tmp_path / "half.safetensors")
+    assert EdgeDetector.from_file(tmp_path / "half.safetensors").fuse.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 35)])
+def test_edge_detector_gives_ink_of_the_pictures_size(detector, images, size):
+    ink = detector(F.interpolate(images[:2], size))
+    assert ink.shape == (2, 1, *size)
+    assert 0 <= ink.min() < ink.max() <= 1
+
+
+def test_edge_detector_is_what_the_paper_says(detector, images):
+    """By torch's own pooling and numbering, one block after the other."""
+    x = (F.interpolate(images[:1], 64) + 1) / 2
+    x = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    sides, names = [], iter((0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
+    for i, count in enumerate((2, 2, 3, 3, 3)):
+        x = torch.nn.MaxPool2d(2)(x) if i else x
+        for _ in range(count):
+            x = detector.features[str(next(names))](x).relu()
+        sides.append(torch.nn.Upsample(size=64, mode="bilinear")(detector.side[i](x)))
+    fused = sum(weight * side for weight, side in zip(detector.fuse.weight[0], sides, strict=True))
+    expected = torch.sigmoid(fused + detector.fuse.bias)
+    torch.testing.assert_close(detector(F.interpolate(images[:1], 64)), expected)
+
+
+def test_recogniser_gives_unit_vectors(recogniser, images):
+    vectors = recogniser(images)
+    assert vectors.shape == (3, 128)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    assert not torch.allclose(vectors[0], vectors[1], atol=1e-3)
+
+
+def test_recogniser_treats_each_picture_alone(recogniser, images):
+    torch.testing.assert_close(recogniser(images)[1:2], recogniser(images[1:2]))
+
+
+def test_recogniser_passes_gradients_to_the_picture(recogniser, images):
+    picture = images[:1].clone().requires_grad_()
+    recogniser(picture)[0, 0].backward()
+    rows, columns = FaceRecogniser.CROP
+    assert picture.grad[:, :, rows, columns].abs().max() > 0
+    assert picture.grad.abs().sum() == picture.grad[:, :, rows, columns].abs().sum()  # the background does not count
+
+
+# Perceptual distance
+
+
+def test_perceptual_distance(distance, images):
+    x, y = F.interpolate(images[:2], 64), F.interpolate(images[1:], 64)
+    with torch.no_grad():
+        assert torch.equal(distance(x, x), torch.zeros(2))
+        there, back = distance(x, y), distance(y, x)
+        near = distance(x, 0.9 * x + 0.1 * y)
+    assert there.shape == (2,)
+    torch.testing.assert_close(there, back)
+    assert (near > 0).all() and (near < there).all()
+
+
+def test_perceptual_distance_uses_the_given_trunk(distance, detector, images):
+    """The first layer's part, by hand; lpips expects ImageNet's normalisation as torchvision does."""
+    x = F.interpolate(images[:1], 64)
+    features = distance.net.net(distance.net.scaling_layer(x))[0]
+    scaled = distance.net.scaling_layer(x)
+    expected = detector.features["2"](detector.features["0"](scaled).relu()).relu()
+    torch.testing.assert_close(features, expected)
+
+
+def test_perceptual_distance_needs_all_convolutions(edge_detector_file, tmp_path):
+    state = load_file(edge_detector_file)
+    del state["features.28.bias"]
+    save_file(state, tmp_path / "trunk.safetensors")
+    with pytest.raises(ValueError, match=r"lacks \['features.28.bias'\]"):
+        PerceptualDistance(tmp_path / "trunk.safetensors")
+
+
+# Identity from w
+
+
+def test_identity_round_trip(tmp_path):
+    torch.manual_seed(0)
+    network = IdentityFromW(w_dim=12, embedding_dim=7)
+    network.mean.normal_()
+    network.std.uniform_(0.5, 2)
+    save_file(network.state_dict(), tmp_path / "identity.safetensors")
+    loaded = IdentityFromW.from_file(tmp_path / "identity.safetensors")
+    w = torch.randn(5, 12)
+    assert is_frozen(loaded)
+    assert torch.equal(loaded(w), network.eval()(w))
+    assert loaded(w).shape == (5, 7)
+    torch.testing.assert_close(loaded(w).norm(dim=1), torch.ones(5))
+
+
+def test_identity_file_must_fit(tmp_path):
+    state = IdentityFromW(w_dim=12).state_dict()
+    del state["layers.3.weight"]
+    save_file(state, tmp_path / "identity.safetensors")
+    with pytest.raises(RuntimeError, match="Missing key.*layers.3.weight"):
+        IdentityFromW.from_file(tmp_path / "identity.safetensors")
+
+
+def test_fit_learns_a_linear_map(monkeypatch):
+    for name, value in {"STEPS": 150, "BATCH_SIZE": 64, "WIDTH": 128, "HELD_OUT": 100, "DROPOUT": 0.0}.items():
+        monkeypatch.setattr(identity, name, value)
+    rng = torch.Generator().manual_seed(0)
+    w = torch.randn(1000, 16, generator=rng) * torch.linspace(0.1, 3, 16) + 5
+    target = F.normalize((w - 5) / torch.linspace(0.1, 3, 16) @ torch.randn(16, 8, generator=rng), dim=1)
+    network, cosine = fit(w, target)
+    assert cosine > 0.95
+    assert not network.training
+    with torch.no_grad():
+        expected = (network(w[-100:]) * target[-100:]).sum(dim=1).mean().item()
+    assert cosine == pytest.approx(expected, abs=1e-5)
+
+
+def test_fit_does_not_look_at_the_held_out_pairs(monkeypatch):
+    for name, value in {"STEPS": 10, "BATCH_SIZE": 8, "WIDTH": 16, "HELD_OUT": 20}.items():
+        monkeypatch.setattr(identity, name, value)
+    w, target = torch.randn(60, 4), F.normalize(torch.randn(60, 3), dim=1)
+    first = fit(w, target)[0].state_dict()
+    target[-20:] *= -1
+    second = fit(w, target)[0].state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_embed_all(recogniser, pairs_dir, images):
+    store = PairStore([pairs_dir])
+    vectors = embed_all(recogniser, torch.utils.data.Subset(store, range(3)))
+    torch.testing.assert_close(vectors, torch.stack([recogniser(store[i][0][None])[0] for i in range(3)]))
+    torch.testing.assert_close(embed_all(recogniser, list(images)), recogniser(images))

@@ -1,0 +1,362 @@
+"""training/train.py and training.validation: short runs of a tiny encoder."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from psp_hub import PSPModel, model
+from psp_hub.generators import load_generator
+from training import losses, train, validation
+from training.data import Drawings, LineArt
+from training.identity import IdentityFromW
+from training.losses import WError
+from training.pairs import PairStore
+from training.train import build_model, checkpoints, ema_update, find_checkpoint, parse_args
+from training.validation import picture_grid, w_error
+
+SCRIPT = Path(train.__file__)
+EMA, SCHEDULER = "custom_checkpoint_0.pkl", "custom_checkpoint_1.pkl"
+
+
+@pytest.fixture
+def arguments(tmp_path, model_dir, pairs_dir) -> Callable[..., list[str]]:
+    """Function of further options: a command line for 5 steps of the tiny model, 4 steps to an epoch."""
+
+    def make(*more: str, output: str = "run") -> list[str]:
+        options = {
+            "--task": "sketch",
+            "--output_dir": tmp_path / output,
+            "--pretrained_model_name_or_path": model_dir,
+            "--pairs_dir": pairs_dir,
+            "--num_validation_pairs": 4,
+            "--dataloader_num_workers": 0,
+            "--train_batch_size": 4,
+            "--max_train_steps": 5,
+            "--lr_warmup_steps": 1,
+            "--mixed_precision": "no",
+            "--report_to": "none",
+        }
+        return [*(str(part) for option in options.items() for part in option), *more]
+
+    return make
+
+
+@pytest.fixture
+def run(arguments, monkeypatch) -> Callable[..., Path]:
+    """Function of further options: trains, and returns the output folder."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # bit for bit holds there
+    monkeypatch.setattr(validation, "GRID_ROWS", 2)
+    monkeypatch.setattr(losses, "W_STD_SAMPLES", 500)
+
+    def start(*more: str, output: str = "run") -> Path:
+        args = parse_args(arguments(*more, output=output))
+        assert train.train(args) == args.output_dir / "model"
+        return args.output_dir
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def data(pairs_dir) -> Drawings:
+    return Drawings(PairStore([pairs_dir]), LineArt(None), seed=0)
+
+
+@pytest.fixture(scope="module")
+def tiny_model(model_dir) -> PSPModel:
+    return PSPModel.from_pretrained(model_dir)
+
+
+def names(output_dir: Path) -> list[str]:
+    return sorted(path.name for path in output_dir.glob("checkpoint-*"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def equal(one: object, other: object) -> bool:
+    """Bit for bit, for what a checkpoint holds."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return torch.equal(one, other) if isinstance(one, Tensor) else one == other
+
+
+def state(checkpoint: Path) -> dict:
+    parts = {name: torch.load(checkpoint / name, weights_only=False) for name in ("optimizer.bin", EMA, SCHEDULER)}
+    return parts | {"model": load_file(checkpoint / "model.safetensors")}
+
+
+# A whole run
+
+
+def test_a_run_writes_model_checkpoint_picture_and_arguments(run, model_dir):
+    folder = run("--checkpointing_steps", "5")
+    assert sorted(path.name for path in folder.iterdir() if path.name != "logs") == [
+        "best.json",
+        "checkpoint-000005",
+        "model",
+        "training_args.json",
+        "validation-000005.png",
+    ]
+    saved = json.loads((folder / "training_args.json").read_text())
+    assert saved["task"] == "sketch" and saved["max_train_steps"] == 5 and saved["learning_rate"] == 1e-3
+    assert Image.open(folder / "validation-000005.png").size == (4 * 256, 2 * 256)
+    best = json.loads((folder / "best.json").read_text())
+    assert best["step"] == 5 and 0 < best["w_error"] < 10
+
+
+def test_the_exported_model_is_the_average(run, model_dir):
+    folder = run("--checkpointing_steps", "5")
+    exported = PSPModel.from_pretrained(folder / "model").encoder.state_dict()
+    checkpoint = state(folder / "checkpoint-000005")
+    average = {key.removeprefix("module."): value for key, value in checkpoint[EMA].items() if key != "n_averaged"}
+    assert checkpoint[EMA]["n_averaged"] == 5
+    assert equal(exported, average)
+    assert not equal(exported, checkpoint["model"])
+    assert not equal(exported, PSPModel.from_pretrained(model_dir).encoder.state_dict())
+
+
+def test_training_lowers_the_error(run, tiny_model, data):
+    before = w_error(tiny_model.encoder, data, [16, 17, 18, 19], WError(tiny_model.generator), 4)
+    options = ["--max_train_steps", "30", "--learning_rate", "1e-2", "--ema_decay", "0.8"]
+    folder = run(*options)
+    assert json.loads((folder / "best.json").read_text())["w_error"] < 0.9 * before
+
+
+def test_the_generator_stays_as_it_is(run, tiny_model):
+    saved = PSPModel.from_pretrained(run("--learning_rate", "1") / "model")
+    assert equal(saved.generator.state_dict(), tiny_model.generator.state_dict())
+
+
+def test_a_run_with_photos_and_identity(run, faces_dir, recogniser_file, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    save_file(IdentityFromW(w_dim=32).state_dict(), tmp_path / "identity.safetensors")
+    logged = []
+    monkeypatch.setattr(train, "LOGGING_STEPS", 1)
+    monkeypatch.setattr(train.Accelerator, "log", lambda self, values, step: logged.append(values))
+    options = ["--identity_net", str(tmp_path / "identity.safetensors"), "--recogniser", str(recogniser_file)]
+    options += ["--faces_dir", str(faces_dir), "--num_faces", "4", "--faces_repeats", "6"]
+    folder = run(*options, "--max_train_steps", "3", "--checkpointing_steps", "2")
+    assert [values.keys() for values in logged[:3]] == [{"loss/w", "loss/identity", "learning_rate"}] * 3
+    assert all(0 < values["loss/identity"] < 2 and values["loss/w"] >= 0 for values in logged[:3])
+    first = state(folder / "checkpoint-000002")
+    again = run(*options, "--max_train_steps", "3", "--checkpointing_steps", "2", output="again")
+    assert equal(state(again / "checkpoint-000002"), first)
+
+
+def test_photos_need_networks(arguments, faces_dir, recogniser_file, capsys):
+    for more in ([], ["--recogniser", str(recogniser_file)], ["--identity_net", "identity.safetensors"]):
+        with pytest.raises(SystemExit):
+            parse_args(arguments("--faces_dir", str(faces_dir), *more))
+        assert "--faces_dir needs --identity_net and --recogniser" in capsys.readouterr().err
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize("step", [2, 4], ids=["within an epoch", "at its end"])
+def test_a_resumed_run_is_the_same_bit_for_bit(run, step):
+    straight = run("--checkpointing_steps", "1", "--checkpoints_total_limit", "9")
+    checkpoint = straight / f"checkpoint-{step:06d}"
+    resumed = run("--checkpointing_steps", "5", "--resume_from_checkpoint", str(checkpoint), output="resumed")
+    assert names(resumed) == ["checkpoint-000005"]
+    assert equal(state(resumed / "checkpoint-000005"), state(straight / "checkpoint-000005"))
+    assert not equal(state(checkpoint), state(straight / "checkpoint-000005"))
+    for name in ("model", "best.json", "validation-000005.png"):
+        one, other = straight / name, resumed / name
+        assert (contents(one) == contents(other)) if one.is_dir() else (one.read_bytes() == other.read_bytes())
+
+
+def test_only_the_last_checkpoints_are_kept(run):
+    assert names(run("--checkpointing_steps", "1")) == ["checkpoint-000004", "checkpoint-000005"]
+
+
+def test_latest_without_a_checkpoint_starts_at_0(run, capsys):
+    run("--resume_from_checkpoint", "latest")
+    assert "16 training and 4 held-out pairs, from step 0" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_a_crash_is_ignored_and_overwritten(run, capsys):
+    folder = run("--checkpointing_steps", "3")
+    (folder / "checkpoint-000003").rename(folder / "checkpoint-000003.tmp")
+    (folder / "checkpoint-000003.tmp" / "optimizer.bin").write_bytes(b"half of a fi")
+    (folder / "checkpoint-000004.tmp").mkdir()
+    capsys.readouterr()
+    options = ["--checkpointing_steps", "1", "--checkpoints_total_limit", "3", "--resume_from_checkpoint", "latest"]
+    run(*options)
+    assert "from step 0" in capsys.readouterr().out
+    assert names(folder) == ["checkpoint-000003", "checkpoint-000004", "checkpoint-000005"]
+    assert equal(state(folder / "checkpoint-000005"), state(run(*options, output="other") / "checkpoint-000005"))
+
+
+def test_latest_goes_on_after_the_last_checkpoint(run, arguments, capsys):
+    folder = run("--checkpointing_steps", "2")
+    run("--resume_from_checkpoint", "latest")
+    assert "from step 4" in capsys.readouterr().out
+    assert find_checkpoint(parse_args(arguments("--resume_from_checkpoint", "latest"))) == folder / "checkpoint-000004"
+
+
+def test_going_back_to_an_earlier_checkpoint_replaces_the_later_ones(run):
+    folder = run("--checkpointing_steps", "1", "--checkpoints_total_limit", "9")
+    expected = state(folder / "checkpoint-000004")
+    options = ["--checkpointing_steps", "2", "--checkpoints_total_limit", "9"]
+    run(*options, "--resume_from_checkpoint", str(folder / "checkpoint-000002"))
+    assert names(folder) == ["checkpoint-000001", "checkpoint-000002", "checkpoint-000003", "checkpoint-000004"]
+    assert equal(state(folder / "checkpoint-000004"), expected)
+
+
+def test_a_new_run_does_not_mix_with_the_checkpoints_of_another(run):
+    folder = run("--checkpointing_steps", "5")
+    before = contents(folder)
+    with pytest.raises(ValueError, match="run holds checkpoints.*--resume_from_checkpoint latest"):
+        run("--checkpointing_steps", "1")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name", ["checkpoint-000007", "model", "checkpoint-000003.tmp", "checkpoint-file"])
+def test_what_is_not_a_checkpoint_is_refused(arguments, tmp_path, name):
+    folder = tmp_path / "run"
+    for there in ("model", "checkpoint-000003.tmp"):
+        (folder / there).mkdir(parents=True)
+    (folder / "checkpoint-file").write_text("")
+    args = parse_args(arguments("--resume_from_checkpoint", str(folder / name)))
+    with pytest.raises(ValueError, match=f"--resume_from_checkpoint .*{name} is not a checkpoint, expected 'latest'"):
+        train.train(args)
+    assert checkpoints(folder) == []
+
+
+def test_the_best_model_survives_resuming(run, capsys):
+    """The first step only warms up; then the learning rate is so high that the first of three validations is best."""
+    options = ["--learning_rate", "1", "--validation_steps", "1", "--max_train_steps", "3"]
+    folder = run(*options, "--checkpointing_steps", "2")
+    printed = [line for line in capsys.readouterr().out.splitlines() if "w error" in line]
+    assert [line.split(":")[0] for line in printed] == ["step 1", "step 2", "step 3"]
+    best, model_files = json.loads((folder / "best.json").read_text()), contents(folder / "model")
+    assert best["step"] == 1
+    run(*options, "--resume_from_checkpoint", "latest")
+    assert [line for line in capsys.readouterr().out.splitlines() if "w error" in line] == printed[2:]
+    assert json.loads((folder / "best.json").read_text()) == best
+    assert contents(folder / "model") == model_files
+
+
+def test_a_run_killed_while_it_validates_validates_again(run, monkeypatch, tmp_path):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "w_error", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("--checkpointing_steps", "1")
+    assert names(tmp_path / "run") == ["checkpoint-000003", "checkpoint-000004"]
+    folder = run("--resume_from_checkpoint", "latest")
+    assert (folder / "model" / "config.json").is_file()
+
+
+# Parts
+
+
+def test_ema_update():
+    update = ema_update(0.999)
+    average, current = torch.tensor([1.0]), torch.tensor([2.0])
+    for n, decay in ((1, 2 / 11), (10, 11 / 20), (1_000_000, 0.999)):
+        torch.testing.assert_close(update(average, current, torch.tensor(n)), decay * average + (1 - decay) * current)
+    assert torch.equal(update(torch.tensor(3), torch.tensor(7), 5), torch.tensor(7))
+
+
+def test_build_model_for_a_generator(generator_dir):
+    args = parse_args(["--task", "sketch", "--output_dir", "x", "--pairs_dir", "x", "--generator", str(generator_dir)])
+    built = build_model(args)
+    assert built.encoder.config.num_ws == 8 and built.encoder.config.w_dim == 32
+    assert built.config.task == "sketch" and built.config.base_generator is None
+    assert equal(built.generator.state_dict(), load_generator(generator_dir).state_dict())
+
+
+def test_build_model_from_a_starter(model_dir, monkeypatch, tmp_path, tiny_model):
+    (tmp_path / "tiny").symlink_to(model_dir)
+    for module in (model, validation):
+        monkeypatch.setattr(module, "STARTERS", tmp_path)
+    more = ["--pretrained_model_name_or_path", "tiny"]
+    built = build_model(parse_args(["--task", "sketch", "--output_dir", "x", "--pairs_dir", "x", *more]))
+    assert equal(built.state_dict(), tiny_model.state_dict())
+
+
+def test_validation_error_is_deterministic(tiny_model, data):
+    error, indices = WError(tiny_model.generator), [3, 1, 7, 12, 19]
+    first = w_error(tiny_model.encoder, data, indices, error, batch_size=2)
+    torch.manual_seed(3)
+    assert w_error(tiny_model.encoder, data, indices, error, batch_size=2) == first
+    assert w_error(tiny_model.encoder, data, indices, error, batch_size=5) == pytest.approx(first, rel=1e-5)
+
+
+def test_validation_error_of_known_answers(tiny_model, data):
+    error, indices = WError(tiny_model.generator), [3, 1, 7]
+    answers = iter((data.store.w[indices].float() - error.w_avg)[:, None].expand(3, 8, 32).split(2))
+    assert w_error(lambda x: next(answers), data, indices, error, 2) == pytest.approx(0, abs=1e-9)
+    assert w_error(lambda x: torch.zeros(len(x), 8, 32), data, indices, error, 2) == pytest.approx(1)
+
+
+def test_validation_picture(tiny_model, data, monkeypatch):
+    monkeypatch.setattr(validation, "GRID_ROWS", 2)
+    picture = picture_grid(tiny_model, data, [4, 9, 11])
+    assert picture.size == (4 * 256, 2 * 256)
+    target = np.asarray(picture.crop((256, 256, 512, 512)), float) / 127.5 - 1
+    assert np.abs(target - data.store[9][0].permute(1, 2, 0).numpy()).max() < 0.01
+    assert np.array_equal(np.asarray(picture_grid(tiny_model, data, [4, 9, 11])), np.asarray(picture))
+
+
+# Real processes
+
+
+def launch(*command: str) -> str:
+    """Run `python -m command`, and return what it prints."""
+    command, environment = (sys.executable, "-m", *command), os.environ | {"ACCELERATE_USE_CPU": "true"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.terminate()  # launchers pass it on to the processes that they started
+    assert process.returncode == 0, errors[-3000:]
+    return output
+
+
+@pytest.mark.slow
+def test_accelerate_launch(arguments, generator_dir, tmp_path):
+    """The documented command: a fresh encoder of the default shape, bfloat16, TensorBoard, a worker."""
+    options = arguments("--generator", str(generator_dir), "--max_train_steps", "2", "--train_batch_size", "2")
+    for name in ("--pretrained_model_name_or_path", "--mixed_precision", "--report_to", "--dataloader_num_workers"):
+        del options[options.index(name) : options.index(name) + 2]
+    output = launch("accelerate.commands.launch", "--cpu", "--num_processes", "1", str(SCRIPT), *options)
+    assert "step 2: w error" in output
+    folder = tmp_path / "run"
+    encoder = PSPModel.from_pretrained(folder / "model").encoder
+    assert encoder.config.stage_widths == [32, 64, 160, 256] and encoder.dtype == torch.float32
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "logs" / "psp")).Reload()
+    assert events.Tags()["images"] == ["validation"]
+    (scalar,) = events.Scalars("validation/w_error")
+    best = json.loads((folder / "best.json").read_text())
+    assert scalar.step == best["step"] == 2 and scalar.value == pytest.approx(best["w_error"])
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_same_number_of_steps(arguments, tmp_path):
+    options = arguments("--max_train_steps", "3", "--checkpointing_steps", "3", "--train_batch_size", "2")
+    output = launch("torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(SCRIPT), *options)
+    assert "step 3: w error" in output
+    checkpoint = tmp_path / "run" / "checkpoint-000003"
+    written = sorted(path.name for path in checkpoint.glob("random_states_*"))
+    assert written == ["random_states_0.pkl", "random_states_1.pkl"]
+    assert state(checkpoint)[EMA]["n_averaged"] == 3
