@@ -23,7 +23,8 @@ def main() -> None:
     model = PSPModel.from_pretrained(args.model)
     folder = args.output_dir or STARTERS / args.task
     # Only the encoder: the generator is the built-in one, fetched by its name.
-    PSPModel(model.encoder.to(torch.float16), model.generator, model.config).save_pretrained(folder)
+    encoder = torch.nn.Module.to(model.encoder, torch.float16)  # the own `to` of diffusers warns without a reason
+    PSPModel(encoder, model.generator, model.config).save_pretrained(folder)
     size = sum(path.stat().st_size for path in (folder / "encoder").iterdir())
     if size > MAX_BYTES:
         raise SystemExit(f"{folder} has {size} bytes of weights, expected at most {MAX_BYTES}")

@@ -101,8 +101,9 @@ class FaceRecogniser(nn.Module):
 
     # Expansion, channels, blocks and first stride of each stage.
     STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-    # Rows and columns of an FFHQ-aligned 256 px face that fit this network's own alignment.
-    CROP = (slice(35, 230), slice(45, 212))
+    # Rows and columns of an FFHQ-aligned 256 px face that put the eyes and the mouth where this network learned them
+    # (mean positions in label maps of aligned faces, fitted to ArcFace's template for 112 x 96 pixels).
+    CROP = (slice(33, 225), slice(55, 200))
     INPUT_SIZE = (112, 96)
 
     def __init__(self):
