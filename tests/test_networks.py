@@ -104,7 +104,8 @@ def test_recogniser_passes_gradients_to_the_picture(recogniser, images):
     recogniser(picture)[0, 0].backward()
     rows, columns = FaceRecogniser.CROP
     assert picture.grad[:, :, rows, columns].abs().max() > 0
-    assert picture.grad.abs().sum() == picture.grad[:, :, rows, columns].abs().sum()  # the background does not count
+    picture.grad[:, :, rows, columns] = 0
+    assert picture.grad.abs().max() == 0  # the background does not count
 
 
 # Perceptual distance

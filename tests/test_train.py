@@ -130,7 +130,7 @@ def test_the_exported_model_is_the_average(run, model_dir):
 
 def test_training_lowers_the_error(run, tiny_model, data):
     before = w_error(tiny_model.encoder, data, [16, 17, 18, 19], WError(tiny_model.generator), 4)
-    options = ["--max_train_steps", "30", "--learning_rate", "1e-2", "--ema_decay", "0.8"]
+    options = ["--max_train_steps", "20", "--learning_rate", "1e-2", "--ema_decay", "0.7"]
     folder = run(*options)
     assert json.loads((folder / "best.json").read_text())["w_error"] < 0.9 * before
 
