@@ -8,45 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from huggingface_hub import constants
 from PIL import Image, ImageDraw
 
 from psp_hub import PSPConfig, PSPModel
 from psp_hub import model as model_module
 from psp_hub.cli import main
-from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.preprocessing import tensor_to_images
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory, make_generator) -> Path:
-    """A folder with a tiny model: 8 styles of 32 numbers, 64 pixels."""
-    folder = tmp_path_factory.mktemp("model")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = PSPEncoder(
-            num_ws=8,
-            w_dim=32,
-            stem_width=16,
-            stem_stride=8,
-            stage_widths=(16, 16, 16),
-            stage_depths=(1, 1, 1),
-            stage_strides=(1, 2, 2),
-            pyramid_width=8,
-            head_widths=(8, 8, 8),
-        )
-    generator = make_generator(channels=(16, 16, 16, 16), w_dim=32)
-    PSPModel(encoder, generator, PSPConfig("sketch")).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def run(saved, capsys):
+def run(model_dir, capsys):
     """Function of what is typed after `translate`: exit code, stdout, stderr. With the tiny model."""
 
-    def call(*typed, model=("--model", saved)) -> tuple[int, str, str]:
+    def call(*typed, model=("--model", model_dir)) -> tuple[int, str, str]:
         try:
             code = main(["translate", *map(str, [*typed, *model])])
         except SystemExit as error:  # argparse's way out
@@ -58,8 +34,8 @@ def run(saved, capsys):
 
 
 @pytest.fixture
-def model(saved) -> PSPModel:
-    return PSPModel.from_pretrained(saved)
+def model(model_dir) -> PSPModel:
+    return PSPModel.from_pretrained(model_dir)
 
 
 def draw(path: Path, radius: int) -> Path:
@@ -162,8 +138,8 @@ def test_truncation_0_is_the_mean_face(run, model, drawing, tmp_path):
 
 
 @pytest.mark.parametrize("options", [(), ("--task", "sketch")])
-def test_the_starter_of_the_task_is_the_default(run, saved, drawing, tmp_path, monkeypatch, options):
-    shutil.copytree(saved, tmp_path / "starters" / "sketch")
+def test_the_starter_of_the_task_is_the_default(run, model_dir, drawing, tmp_path, monkeypatch, options):
+    shutil.copytree(model_dir, tmp_path / "starters" / "sketch")
     monkeypatch.setattr(model_module, "STARTERS", tmp_path / "starters")
     assert run(drawing, "-o", tmp_path / "starter.png", model=options)[0] == 0
     assert run(drawing, "-o", tmp_path / "model.png")[0] == 0
@@ -289,9 +265,9 @@ def test_an_unknown_model_is_refused(run, drawing, tmp_path, options, message):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_seed_needs_a_task_that_says_what_is_open(run, saved, drawing, tmp_path):
+def test_a_seed_needs_a_task_that_says_what_is_open(run, model_dir, drawing, tmp_path):
     own = tmp_path / "model"
-    shutil.copytree(saved, own)
+    shutil.copytree(model_dir, own)
     PSPConfig("mine").save(own)
     assert run(drawing, "-o", tmp_path / "face.png", model=("--model", own))[0] == 0
     code, _, err = run(drawing, "-o", tmp_path / "face.png", "--seed", 0, model=("--model", own))
@@ -325,9 +301,9 @@ def test_a_full_disk_leaves_the_older_output_and_nothing_else(run, drawing, tmp_
     assert target.read_bytes() == before
 
 
-def test_a_generator_out_of_reach(run, saved, drawing, tmp_path, monkeypatch, only_links):
+def test_a_generator_out_of_reach(run, model_dir, drawing, tmp_path, monkeypatch, only_links):
     own = tmp_path / "model"
-    shutil.copytree(saved, own)
+    shutil.copytree(model_dir, own)
     (own / "config.json").write_text(json.dumps({"task": "sketch", "base_generator": "mobilestylegan-ffhq"}))
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))

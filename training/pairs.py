@@ -1,7 +1,7 @@
 """Exact supervision for free: a compact store of (image, w) pairs drawn from a generator.
 
 A store is a folder of shards. `images-NNN.tar` holds `INDEX.webp` at 256 px; `w*.safetensors` holds `index` [N] and
-`w` [N, w_dim] (or `ws` [N, num_ws, w_dim]) for one shard or for several.
+`w` [N, w_dim] for one shard or for several.
 """
 
 import io
