@@ -5,11 +5,26 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from psp_hub.preprocessing import images_to_tensor
 from training import drawings
-from training.drawings import STYLES, blur, draw, gradient, pen, quantile, suppress, warp
+from training.drawings import (
+    STYLES,
+    blur,
+    draw,
+    draw_gently,
+    gradient,
+    pen,
+    pixel_centres,
+    quantile,
+    smooth_noise,
+    suppress,
+    thicken,
+    to_grey,
+    warp,
+)
 
 ALL_STYLES = [*STYLES, "line_art"]
 
@@ -162,6 +177,52 @@ def test_line_art_follows_the_lines_and_not_the_picture(image):
 def test_blur_is_a_gaussian_convolution(sigma):
     x = torch.rand(1, 1, 9, 12)
     torch.testing.assert_close(blur(x, sigma), naive_blur(x, sigma))
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_thicken_takes_the_darkest_of_a_square(width):
+    ink = torch.rand(1, 1, 9, 12)
+    padded = F.pad(ink, (width // 2, (width - 1) // 2) * 2)
+    assert torch.equal(thicken(ink, width), F.max_pool2d(padded, width, 1))
+
+
+def test_gradient_is_that_of_sobel():
+    x = torch.rand(1, 1, 9, 12)
+    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    dx, dy = gradient(x)
+    torch.testing.assert_close(dx, F.conv2d(padded, kernel[None, None]))
+    torch.testing.assert_close(dy, F.conv2d(padded, kernel.T[None, None]))
+
+
+def test_smooth_noise_is_bicubic():
+    nodes = torch.from_numpy(rng(4).standard_normal((1, 2, 6, 6))).float()
+    expected = F.interpolate(nodes, size=(30, 41), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(smooth_noise(rng(4), 2, 5, (30, 41)), expected)
+
+
+def test_pixel_centres_are_those_of_affine_grid():
+    matrix = torch.tensor([[1.1, 0.2, -0.1], [-0.3, 0.9, 0.2]])
+    expected = F.affine_grid(matrix[None], [1, 1, 5, 8], align_corners=False)[0]
+    torch.testing.assert_close(pixel_centres(5, 8) @ matrix.T, expected)
+
+
+def test_gentle_drawings_are_clean_or_the_grey_photo(image):
+    grey = to_grey(image)[0]
+    drawn = [draw_gently(image, rng(seed), lines_of(image)) for seed in range(60)]
+    photos = [paper for paper in drawn if torch.equal(paper, grey)]
+    assert 8 <= len(photos) <= 30
+    assert all(paper.shape == grey.shape and paper.min() >= 0 and paper.max() <= 1 for paper in drawn)
+
+
+def test_line_art_share(image, monkeypatch):
+    learned = []
+    monkeypatch.setattr(drawings, "learned_lines", lambda ink, rng: learned.append(1) or ink)
+    for share, expected in ((0.0, 0), (1.0, 20)):
+        learned.clear()
+        for seed in range(20):
+            draw(image, rng(seed), lines_of(image), line_art_share=share)
+        assert len(learned) == expected
 
 
 def test_gradient_of_a_ramp():
