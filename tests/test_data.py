@@ -81,15 +81,35 @@ def test_workers_make_the_same_items(data):
 def test_line_drawings_are_those_of_the_picture(data, store, line_art_dir, monkeypatch):
     seen = {}
 
-    def noting(image, rng, lines):
+    def noting(image, rng, lines, **options):
         seen[len(seen)] = lines
-        return draw(image, rng, lines)
+        return draw(image, rng, lines, **options)
 
     monkeypatch.setattr(data_module, "draw", noting)
     for i in (1, 2, 3):  # indices 101, 102, 103
         data[0, i]
     line_art = LineArt(line_art_dir)
     assert torch.equal(seen[0], line_art.get(101)) and seen[1] is None and torch.equal(seen[2], line_art.get(103))
+
+
+def test_gentle_keys_give_gentle_drawings(data, monkeypatch):
+    kinds = []
+    monkeypatch.setattr(data_module, "draw", lambda image, *_, **__: kinds.append("draw") or image[:1])
+    monkeypatch.setattr(data_module, "draw_gently", lambda image, *_, **__: kinds.append("gentle") or image[:1])
+    for share, expected in ((0.0, {"draw"}), (1.0, {"gentle"}), (0.5, {"draw", "gentle"})):
+        kinds.clear()
+        for i in range(16):
+            data[0, i, share]
+        assert set(kinds) == expected
+
+
+def test_the_share_of_line_art_is_kept(store, line_art_dir, monkeypatch):
+    shares = []
+    monkeypatch.setattr(
+        data_module, "draw", lambda image, *_, line_art_share: shares.append(line_art_share) or image[:1]
+    )
+    Drawings(store, LineArt(line_art_dir), 5, line_art_share=0.75)[0, 0]
+    assert shares == [0.75]
 
 
 def test_items_of_photos(store, faces):
@@ -193,7 +213,7 @@ def test_a_folder_without_photos_is_refused(tmp_path):
 def test_an_epoch_is_a_permutation():
     indices = [3, 5, 8, 9, 11, 20, 21, 30]
     epochs = [list(StepBatches(indices, 2, seed=1, first=4 * epoch, last=4 * epoch + 4)) for epoch in range(3)]
-    orders = [[i for batch in epoch for _, i in batch] for epoch in epochs]
+    orders = [[i for batch in epoch for _, i, _ in batch] for epoch in epochs]
     assert all(sorted(order) == indices for order in orders)
     assert len({tuple(order) for order in orders}) == 3
     for number, epoch in enumerate(epochs):
@@ -203,7 +223,7 @@ def test_an_epoch_is_a_permutation():
 def test_the_rest_of_an_epoch_is_left_out():
     batches = list(StepBatches(list(range(10)), 3, seed=0, first=0, last=6))
     for epoch in (batches[:3], batches[3:]):
-        drawn = [i for batch in epoch for _, i in batch]
+        drawn = [i for batch in epoch for _, i, _ in batch]
         assert len(set(drawn)) == 9
     assert [batch[0][0] for batch in batches] == [0, 0, 0, 1, 1, 1]
 
@@ -215,6 +235,13 @@ def test_resuming_gives_the_tail_of_the_whole(first):
     assert list(tail) == list(whole)[first:]
     assert len(tail) == len(list(tail)) == 11 - first
     assert list(whole) == list(whole)
+
+
+def test_the_share_of_gentle_drawings_falls_to_none():
+    batches = list(StepBatches(list(range(8)), 2, seed=0, first=2, last=7, gentle_steps=5))
+    assert [batch[0][2] for batch in batches] == pytest.approx([0.6, 0.4, 0.2, 0, 0])
+    assert all(share == batch[0][2] for batch in batches for _, _, share in batch)
+    assert {share for batch in StepBatches(list(range(8)), 2, 0, 0, 7) for _, _, share in batch} == {0.0}
 
 
 def test_the_order_depends_on_the_seed():

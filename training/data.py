@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.drawings import draw
+from training.drawings import LINE_ART_SHARE, draw, draw_gently
 from training.faces import FacePhotos
 from training.pairs import PairStore, read_picture, read_tar
 
@@ -34,25 +34,35 @@ class Drawings(Dataset):
     """Drawings made from the pictures of a store and, after them, from photos of faces; anew in every epoch.
 
     The key is (epoch, i) rather than i: an item depends on its key and the seed alone, so that a resumed run, or
-    another number of workers, sees the same drawings.
+    another number of workers, sees the same drawings. A third number in the key is the share of gentle drawings (see
+    `draw_gently`) that it is taken from.
 
     Args:
         store: pairs with known w.
         line_art: line drawings of the store's pictures.
         seed: of all random choices.
         faces: photos, whose w is unknown, with the recognition vector [D] of each.
+        line_art_share: how often a picture that has a line drawing shows it.
     """
 
-    def __init__(self, store: PairStore, line_art: LineArt, seed: int, faces: "LabelledFaces | None" = None):
+    def __init__(
+        self,
+        store: PairStore,
+        line_art: LineArt,
+        seed: int,
+        faces: "LabelledFaces | None" = None,
+        line_art_share: float = LINE_ART_SHARE,
+    ):
         self.store, self.line_art, self.seed, self.faces = store, line_art, seed, faces
+        self.line_art_share = line_art_share
 
     def __len__(self) -> int:
         return len(self.store) + (len(self.faces.photos) if self.faces else 0)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+    def __getitem__(self, key: tuple[int, int] | tuple[int, int, float]) -> dict[str, Tensor]:
         """Returns input [1, 256, 256] in [0, 1], image [3, 256, 256] in [-1, 1], w [w_dim], and for runs with faces
         has_w [] and identity [D] (each zero where unknown)."""
-        epoch, i = key
+        epoch, i, gentle_share = *key[:2], key[2] if len(key) > 2 else 0.0
         rng = np.random.default_rng((self.seed, epoch, i))
         item: dict[str, Tensor] = {}
         if i < len(self.store):
@@ -65,7 +75,9 @@ class Drawings(Dataset):
             item = {"image": self.faces.photos[face], "w": torch.zeros_like(self.store.w[0], dtype=torch.float32)}
             item |= {"has_w": torch.tensor(False), "identity": self.faces.identity[face]}
             lines = self.faces.line_art.get(self.faces.photos.indices[face])
-        return item | {"input": draw(item["image"], rng, lines)}
+        gentle = gentle_share > 0 and rng.random() < gentle_share
+        draw_one = draw_gently if gentle else draw
+        return item | {"input": draw_one(item["image"], rng, lines, line_art_share=self.line_art_share)}
 
 
 @dataclass
@@ -78,22 +90,24 @@ class LabelledFaces:
 
 
 class StepBatches:
-    """Batches of (epoch, i) keys from step `first` to step `last`: each epoch is a permutation of its own.
+    """Batches of (epoch, i, gentle_share) keys from step `first` to step `last`; each epoch is its own permutation.
 
-    Starting at a step instead of skipping batches makes resuming exact and immediate.
+    Starting at a step instead of skipping batches makes resuming exact and immediate. The share of gentle drawings
+    falls from 1 at step 0 to 0 at `gentle_steps`.
     """
 
     drop_last = True
 
-    def __init__(self, indices: list[int], batch_size: int, seed: int, first: int, last: int):
+    def __init__(self, indices: list[int], batch_size: int, seed: int, first: int, last: int, gentle_steps: int = 0):
         if len(indices) < batch_size:
             raise ValueError(f"{len(indices)} training pairs, expected at least one batch of {batch_size}")
         self.indices, self.batch_size, self.seed, self.first, self.last = indices, batch_size, seed, first, last
+        self.gentle_steps = gentle_steps
 
     def __len__(self) -> int:
         return self.last - self.first
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
         per_epoch = len(self.indices) // self.batch_size
         order, order_epoch = np.array([]), -1
         for step in range(self.first, self.last):
@@ -102,7 +116,8 @@ class StepBatches:
                 order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
                 order_epoch = epoch
             part = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(epoch, int(i)) for i in part]
+            gentle_share = max(0.0, 1 - step / self.gentle_steps) if self.gentle_steps else 0.0
+            yield [(epoch, int(i), gentle_share) for i in part]
 
 
 def split(store: PairStore, num_validation: int) -> tuple[list[int], list[int]]:

@@ -29,6 +29,7 @@ from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.tasks import TASKS, get_task
 from training.data import Drawings, LabelledFaces, LineArt, StepBatches, split
+from training.drawings import LINE_ART_SHARE
 from training.faces import FacePhotos
 from training.identity import IdentityFromW, embed_all
 from training.losses import WError
@@ -48,6 +49,10 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     # data
     parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="made by training/make_pairs.py")
     parser.add_argument("--line_art_dir", type=Path, help="made by training/make_line_art.py; adds clean lines")
+    parser.add_argument("--line_art_share", type=float, default=LINE_ART_SHARE, help="of pictures that have some")
+    parser.add_argument(
+        "--gentle_steps", type=int, default=0, help="clean drawings and grey photos at first, none after this step"
+    )
     parser.add_argument("--num_validation_pairs", type=int, default=500, help="held out of the first --pairs_dir")
     # identity
     parser.add_argument("--identity_net", type=Path, help="made by training/identity.py; adds an identity loss")
@@ -111,9 +116,10 @@ def load_data(args: argparse.Namespace) -> tuple[Drawings, list[int], list[int]]
         photos = FacePhotos(args.faces_dir, slice(args.num_faces))
         identity = embed_all(FaceRecogniser.from_file(args.recogniser), photos)
         faces = LabelledFaces(photos, LineArt(args.faces_line_art_dir), identity)
-    data = Drawings(PairStore(args.pairs_dir), LineArt(args.line_art_dir), args.seed, faces)
-    training, held_out = split(data.store, args.num_validation_pairs)
-    training += list(range(len(data.store), len(data))) * args.faces_repeats
+    store = PairStore(args.pairs_dir)
+    data = Drawings(store, LineArt(args.line_art_dir), args.seed, faces, args.line_art_share)
+    training, held_out = split(store, args.num_validation_pairs)
+    training += list(range(len(store), len(data))) * args.faces_repeats
     return data, training, held_out
 
 
@@ -230,8 +236,11 @@ def train(args: argparse.Namespace) -> Path:
             best = json.loads(best_path.read_text())["w_error"]
 
     data, training, held_out = load_data(args)
-    first, last = (step * accelerator.num_processes for step in (first_step, args.max_train_steps))
-    batches = StepBatches(training, args.train_batch_size, args.seed, first, last)  # they are dealt to the processes
+    steps = (first_step, args.max_train_steps, args.gentle_steps)
+    # The batches are dealt to the processes.
+    batches = StepBatches(
+        training, args.train_batch_size, args.seed, *(step * accelerator.num_processes for step in steps)
+    )
     loader = accelerator.prepare(
         DataLoader(data, batch_sampler=batches, num_workers=args.dataloader_num_workers, pin_memory=False)
     )
@@ -268,7 +277,9 @@ def train(args: argparse.Namespace) -> Path:
                 exported.save_pretrained(args.output_dir / "model")
                 best_path.write_text(json.dumps({"step": step, "w_error": best}) + "\n")
             ema.train()
-        if step % args.checkpointing_steps == 0:  # last: a run killed while it validates will do so again
+        if (
+            step % args.checkpointing_steps == 0 or step == args.max_train_steps
+        ):  # last: a run killed while it validates will do so again
             save_checkpoint(accelerator, args, step)
     accelerator.end_training()
     return args.output_dir / "model"
