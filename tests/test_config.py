@@ -5,11 +5,17 @@ import json
 
 import pytest
 
-from psp_hub.config import CONFIG_NAME, PSPConfig
+from psp_hub.config import CONFIG_NAME, FORMAT_VERSION, GeneratorReference, PSPConfig
 
 
 @pytest.mark.parametrize(
-    "config", [PSPConfig("sketch"), PSPConfig("mine", input_kind="photo", base_generator="mobilestylegan-ffhq")]
+    "config",
+    [
+        PSPConfig("sketch"),
+        PSPConfig("mine", input_kind="photo", base_generator="mobilestylegan-ffhq"),
+        PSPConfig("mine", base_generator=GeneratorReference("org/generator", "v1", "ffhq", "fp16")),
+        PSPConfig("mine", base_generator=GeneratorReference("org/generator")),
+    ],
 )
 def test_round_trip(tmp_path, config):
     config.save(tmp_path)
@@ -27,10 +33,29 @@ def test_missing_optional_keys_take_their_defaults(tmp_path):
     assert PSPConfig.load(tmp_path) == PSPConfig("sketch")
 
 
+def test_a_reference_is_saved_under_the_names_of_diffusers(tmp_path):
+    PSPConfig("sketch", base_generator=GeneratorReference("org/generator", revision="v1")).save(tmp_path)
+    assert json.loads((tmp_path / CONFIG_NAME).read_text())["base_generator"] == {
+        "pretrained_model_name_or_path": "org/generator",
+        "revision": "v1",
+        "subfolder": None,
+        "variant": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"task": "sketch", "num_ws": 16}', "num_ws.*expected `task` and some of base_generator, input_kind, task"),
+        (
+            b'{"task": "sketch", "format_version": 2, "new_key": 1}',
+            "has format_version 2, this psp-hub reads up to 1: update it with `pip install -U psp-hub`",
+        ),
+        (b'{"task": "sketch", "format_version": 0}', "format_version is 0, expected 1 to 1"),
+        (b'{"task": "sketch", "format_version": "1"}', "format_version is '1', expected 1 to 1"),
+        (
+            b'{"task": "sketch", "num_ws": 16}',
+            "num_ws.*expected `task` and some of base_generator, format_version, input_kind, task",
+        ),
         (b'{"input_kind": "drawing"}', "expected `task`"),
         (b'{"task": "sketch"', "not valid JSON"),
         (b"", "not valid JSON"),
@@ -41,6 +66,18 @@ def test_missing_optional_keys_take_their_defaults(tmp_path):
         (b'{"task": null}', "task is None"),
         (b'{"task": "sketch", "input_kind": 3}', "input_kind is 3"),
         (b'{"task": "sketch", "base_generator": ["a"]}', r"base_generator is \['a'\]"),
+        (
+            b'{"task": "sketch", "base_generator": {}}',
+            "base_generator has {}, expected `pretrained_model_name_or_path`",
+        ),
+        (
+            b'{"task": "sketch", "base_generator": {"pretrained_model_name_or_path": "a/b", "ref": "v1"}}',
+            "'ref'.*some of pretrained_model_name_or_path, revision, subfolder, variant",
+        ),
+        (
+            b'{"task": "sketch", "base_generator": {"pretrained_model_name_or_path": "a/b", "revision": 1}}',
+            "revision is 1, expected a text",
+        ),
     ],
 )
 def test_broken_file_is_refused_by_name(tmp_path, content, message):
@@ -48,6 +85,11 @@ def test_broken_file_is_refused_by_name(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         PSPConfig.load(tmp_path)
     assert str(tmp_path / CONFIG_NAME) in str(caught.value)
+
+
+def test_the_format_has_the_number_that_is_documented():
+    """Who raises it teaches `PSPConfig.load` to read the older ones."""
+    assert PSPConfig("sketch").format_version == FORMAT_VERSION == 1
 
 
 def test_missing_file_is_refused(tmp_path):
