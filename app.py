@@ -23,7 +23,7 @@ from psp_hub.cli import MAX_SEED
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import STARTERS, PSPModel
 from psp_hub.preprocessing import drawings_to_tensor, open_image, prepare_drawing, tensor_to_images
-from psp_hub.tasks import get_task
+from psp_hub.tasks import mixed_groups
 
 MAX_VARIATIONS = 8
 PAD_SIDE = 512
@@ -110,7 +110,7 @@ def drawn_on(pad: dict | None) -> Image.Image | None:
 @torch.no_grad()
 def paint(model: PSPModel, ws: Tensor, seed: int, strength: float, folder: str) -> str:
     """Paint the face `ws` with what the drawing leaves open taken from `seed`; returns the path of the PNG."""
-    groups = get_task(model.config.task).mixed_groups
+    groups = mixed_groups(model.config.task)
     mixed = model.mix(ws, seed=seed, groups=groups, strength=strength)
     path = Path(folder, f"face-seed-{seed}.png")  # people download it under this name
     tensor_to_images(model.decode(mixed))[0].save(path)

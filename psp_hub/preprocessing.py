@@ -23,6 +23,9 @@ MIN_SIDE = 8
 BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, RuntimeError, EOFError, struct.error, zlib.error)
 BROKEN += (Image.DecompressionBombError,)  # a frame inside the file is far larger than the file says
 
+ENCODER_SIZE = 256
+NUM_CLASSES = 19  # of CelebAMask-HQ, in its official order
+
 LINE_CONTRAST = 0.05  # between a line and its surroundings, to tell light lines from dark ones
 EVEN_PAPER = 4 / 255  # the lighter half of the border differs by less: no shading to remove
 PAPER_TOLERANCE = 0.1  # within this part of the fitted paper, a pixel is paper (with noise) and not ink
@@ -72,7 +75,7 @@ def open_image(source: str | Path | Image.Image | BinaryIO) -> Image.Image:
         return _open_file(file, path.name)
 
 
-def prepare_drawing(image: Image.Image, size: int = 256) -> Image.Image:
+def prepare_drawing(image: Image.Image, size: int = ENCODER_SIZE) -> Image.Image:
     """Make any picture of a drawing ready for the encoder: dark lines on white, square, nothing stretched.
 
     White-on-black drawings are inverted. The paper becomes white (grey paper, smooth shading of a photographed paper),
@@ -149,7 +152,26 @@ def prepare_tensor(image: Image.Image, input_kind: str) -> Tensor:
 # How the pictures of each kind of task become tensors.
 PREPARATIONS: dict[str, Callable[[Image.Image], Tensor]] = {
     "drawing": lambda image: drawings_to_tensor([prepare_drawing(image)]),
+    "photo": lambda image: images_to_tensor([image.resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BILINEAR)]),
+    "labels": lambda image: labels_to_tensor(image),
 }
+
+
+def labels_to_tensor(image: Image.Image) -> Tensor:
+    """A map of the classes of CelebAMask-HQ, one number a pixel -> one-hot [1, 19, 256, 256].
+
+    Resized without mixing neighbours (the original interpolated the numbers, and got classes that were not there).
+
+    Raises:
+        ValueError: a colour picture, or numbers that are no class.
+    """
+    if image.mode != "L":
+        raise ValueError(f"a label map is a grey picture of the numbers 0 to {NUM_CLASSES - 1}, got {image.mode}")
+    labels = np.asarray(image.resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.NEAREST), np.int64)
+    if labels.max() >= NUM_CLASSES:
+        raise ValueError(f"the label map has the number {labels.max()}, expected 0 to {NUM_CLASSES - 1}")
+    one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels), NUM_CLASSES)  # [256, 256, 19]
+    return one_hot.permute(2, 0, 1)[None].float()
 
 
 def images_to_tensor(images: list[Image.Image]) -> Tensor:

@@ -33,3 +33,8 @@ def get_task(name: str) -> TaskSpec:
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}, expected one of {', '.join(TASKS)}")
     return TASKS[name]
+
+
+def mixed_groups(name: str) -> tuple[str, ...]:
+    """The groups that variations of a task draw anew; for a task of your own, the fine styles."""
+    return TASKS[name].mixed_groups if name in TASKS else ("fine",)

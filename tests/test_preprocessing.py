@@ -17,6 +17,7 @@ from psp_hub.preprocessing import (
     images_to_tensor,
     open_image,
     prepare_drawing,
+    prepare_tensor,
     tensor_to_images,
 )
 
@@ -358,3 +359,26 @@ def test_small_drawing_on_a_wide_sheet_is_enlarged():
     ImageDraw.Draw(sheet).ellipse((1000, 300, 1200, 560), outline=0, width=8)
     ink = np.asarray(prepare_drawing(sheet)) < 128
     assert np.flatnonzero(ink.any(axis=1)).size > 0.75 * 256
+
+
+def test_photo_is_resized_as_the_original_does():
+    levels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    image = Image.fromarray(levels)
+    expected = images_to_tensor([image.resize((256, 256), Image.Resampling.BILINEAR)])
+    assert torch.equal(prepare_tensor(image, "photo"), expected)
+    assert prepare_tensor(image.convert("L"), "photo").shape == (1, 3, 256, 256)
+
+
+def test_labels_become_one_hot():
+    labels = np.arange(19, dtype=np.uint8).repeat(4)[:, None].repeat(40, axis=1)  # 19 stripes
+    tensor = prepare_tensor(Image.fromarray(labels), "labels")
+    assert tensor.shape == (1, 19, 256, 256) and tensor.dtype == torch.float32
+    assert torch.equal(tensor.sum(dim=1), torch.ones(1, 256, 256))  # no class between two others
+    assert tensor[0].argmax(dim=0)[:, 0].unique_consecutive().tolist() == list(range(19))
+
+
+def test_what_is_no_label_map_is_refused():
+    with pytest.raises(ValueError, match="has the number 19, expected 0 to 18"):
+        prepare_tensor(Image.new("L", (64, 64), 19), "labels")
+    with pytest.raises(ValueError, match="grey picture of the numbers 0 to 18, got RGB"):
+        prepare_tensor(Image.new("RGB", (64, 64)), "labels")
