@@ -1,7 +1,7 @@
 """PSPModel: `pSp(x) = G(E(x) + w_avg)` (Richardson et al. 2021, equation 1), for people and for programs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from psp_hub import latents
 from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.encoder import PSPEncoder
-from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator, NoiseMode
-from psp_hub.loading import load_component
 from psp_hub.preprocessing import prepare_tensor, tensor_to_images
+from psp_hub.pretrained import Pretrained
 
 STARTERS = Path(__file__).parent / "starters"
 # Styles drawn at random for mixing are pulled towards the mean face: fewer broken pictures, enough variety.
@@ -32,8 +31,8 @@ class PSPOutput(BaseOutput):
     ws: Tensor
 
 
-class PSPModel(nn.Module):
-    """An encoder and the generator it writes styles for.
+class PSPModel(nn.Module, Pretrained):
+    """An encoder and the generator it writes styles for. How it is saved, loaded and pushed: see `Pretrained`.
 
     Example:
         >>> model = PSPModel.from_starter("sketch")
@@ -155,42 +154,6 @@ class PSPModel(nn.Module):
         indices = latents.style_indices(groups, self.generator.num_ws)
         return latents.mix(ws, style, indices, strength)
 
-    def save_pretrained(self, folder: str | Path, include_generator: bool = False) -> None:
-        """Write `config.json`, `encoder/` and, for a generator that is not built in or on request, `generator/`."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        # diffusers notes where a component was loaded from: a folder of this machine, nobody else's business.
-        self.encoder.register_to_config(_name_or_path="")
-        self.generator.register_to_config(_name_or_path="")
-        self.encoder.save_pretrained(str(folder / "encoder"))
-        config = replace(self.config, base_generator=None) if include_generator else self.config
-        if config.base_generator is None:
-            self.generator.save_pretrained(str(folder / "generator"))
-        config.save(folder)
-
-    @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, generator: Generator | None = None, torch_dtype: torch.dtype = torch.float32
-    ) -> "PSPModel":
-        """Load a model from a folder that `save_pretrained` wrote.
-
-        Args:
-            folder: the folder.
-            generator: share this one instead of loading another.
-            torch_dtype: of encoder and generator.
-
-        Raises:
-            ValueError: not such a folder, or weights that do not match.
-            GeneratorUnavailableError: the built-in generator cannot be fetched.
-        """
-        folder = Path(folder)
-        config = PSPConfig.load(folder)
-        encoder = load_component(PSPEncoder, folder / "encoder", torch_dtype)
-        if generator is None:
-            generator = load_generator(config.base_generator or folder / "generator")
-            generator = nn.Module.to(generator, torch_dtype)  # diffusers' own `to` warns of every dtype
-        return cls(encoder, generator, config).eval().requires_grad_(False)
-
     @classmethod
     def from_starter(
         cls, task: str, generator: Generator | None = None, torch_dtype: torch.dtype = torch.float32
@@ -204,4 +167,4 @@ class PSPModel(nn.Module):
         names = sorted(path.parent.name for path in STARTERS.glob(f"*/{CONFIG_NAME}"))
         if task not in names:
             raise ValueError(f"no starter {task!r}, expected one of {', '.join(names)}")
-        return cls.from_pretrained(STARTERS / task, generator, torch_dtype)
+        return cls.from_pretrained(STARTERS / task, generator=generator, torch_dtype=torch_dtype)

@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw
 
 from psp_hub import PSPConfig, PSPModel
 from psp_hub import model as model_module
-from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.latents import style_indices
 from psp_hub.preprocessing import prepare_drawing, tensor_to_images
@@ -18,27 +17,8 @@ from psp_hub.preprocessing import prepare_drawing, tensor_to_images
 BUILTIN = "mobilestylegan-ffhq"
 
 
-def make_encoder(num_ws=8, w_dim=32) -> PSPEncoder:
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        encoder = PSPEncoder(
-            num_ws=num_ws,
-            w_dim=w_dim,
-            stem_width=16,
-            stem_stride=8,
-            stage_widths=(16, 16, 16),
-            stage_depths=(1, 1, 1),
-            stage_strides=(1, 2, 2),
-            pyramid_width=8,
-            head_widths=(8, 8, 8),
-        )
-        for offset in encoder.heads.offsets:
-            offset.bias.normal_()
-    return encoder
-
-
 @pytest.fixture
-def model(tiny_generator) -> PSPModel:
+def model(make_encoder, tiny_generator) -> PSPModel:
     """8 styles of 32 numbers, 64 pixels."""
     return PSPModel(make_encoder(), tiny_generator, PSPConfig("sketch")).eval()
 
@@ -107,7 +87,7 @@ def test_encode_refuses_what_it_cannot_use(model, pictures, message):
         model.encode(pictures)
 
 
-def test_encode_refuses_an_unknown_kind_of_input(tiny_generator, drawing):
+def test_encode_refuses_an_unknown_kind_of_input(make_encoder, tiny_generator, drawing):
     model = PSPModel(make_encoder(), tiny_generator, PSPConfig("mine", input_kind="smell"))
     with pytest.raises(ValueError, match="'smell', expected one of drawing"):
         model.encode(drawing)
@@ -261,7 +241,7 @@ def test_mix_refuses_other_ws(model, shape):
 
 
 @pytest.mark.parametrize(("num_ws", "w_dim"), [(16, 32), (8, 16)])
-def test_encoder_and_generator_must_fit(tiny_generator, num_ws, w_dim):
+def test_encoder_and_generator_must_fit(make_encoder, tiny_generator, num_ws, w_dim):
     message = f"writes {num_ws} styles of size {w_dim}, the generator expects 8 of size 32"
     with pytest.raises(ValueError, match=message):
         PSPModel(make_encoder(num_ws, w_dim), tiny_generator, PSPConfig("sketch"))
