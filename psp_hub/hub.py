@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
     LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
     RevisionResolutionError,
@@ -177,9 +178,9 @@ def explained(repo_id: str, revision: str | None) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise again(error, f"the Hub refuses to read {repo_id}: {error}") from error
     except httpx.TransportError as error:
-        raise ConnectionError(
-            f"the connection to the Hub broke while reading {repo_id}, try again: {error}"
-        ) from error
+        raise ConnectionError(f"no connection to the Hub while reading {repo_id}, try again: {error}") from error
+    except OSError as error:  # a file of another size than announced, a full disk
+        raise OSError(f"downloading {repo_id} failed, try again: {error}") from error
 
 
 def again(error: HfHubHTTPError, message: str) -> HfHubHTTPError:
@@ -261,5 +262,5 @@ def explained_push(repo_id: str) -> Iterator[None]:
             advice = f"check the name of the owner, and {LOG_IN} that may write there"
             raise again(error, f"this token may not write to {repo_id}: {advice}. {error}") from error
         raise again(error, f"the Hub refuses the push to {repo_id}: {error}") from error
-    except httpx.TransportError as error:
-        raise ConnectionError(f"the connection to the Hub broke while pushing {repo_id}: {error}") from error
+    except (httpx.TransportError, OfflineModeIsEnabled) as error:
+        raise ConnectionError(f"no connection to the Hub while pushing {repo_id}: {error}") from error

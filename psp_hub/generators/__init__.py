@@ -82,6 +82,13 @@ def read_class_name(folder: Path) -> str:
     return class_name
 
 
+def is_saved_generator(folder: str | Path) -> bool:
+    try:
+        return read_class_name(Path(folder)) in GENERATORS
+    except ValueError:
+        return False
+
+
 def pin_generator(
     name_or_path: str | Path | GeneratorReference, access: Access | None = None
 ) -> str | GeneratorReference | None:
