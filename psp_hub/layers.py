@@ -41,3 +41,23 @@ class Modulation(nn.Linear):
 
     def forward(self, w: Tensor) -> Tensor:
         return (super().forward(w) * self.scale)[:, :, None, None]
+
+
+def blur(x: Tensor) -> Tensor:
+    """Smooth what a transposed convolution of stride 2 has left uneven: [N, C, H, W] -> [N, C, H - 1, W - 1].
+
+    The filter is (1, 3, 3, 1) / 4 along each axis (its sum is 2: the transposed convolution halves the density),
+    after a border of one zero (StyleGAN2, section 4.2 and its code). One depthwise convolution with all 16 taps is at
+    least as fast on a CPU as one per axis, and many times faster than shifted sums.
+    """
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 4
+    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+def upsample(image: Tensor) -> Tensor:
+    """Double the size with the filter (1, 3, 3, 1) / 4, zero outside: [N, C, H, W] -> [N, C, 2H, 2W].
+
+    Away from the border that is bilinear interpolation (a pixel lies 1/4 from one old pixel, 3/4 from the next).
+    """
+    return F.interpolate(F.pad(image, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2]

@@ -15,6 +15,7 @@ from psp_hub import cards
 from psp_hub.config import CONFIG_NAME, GeneratorReference
 from psp_hub.generators.fetch import load_random_face
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
+from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.hub import CARD_NAME, Access, is_repo_id, open_source, push_folder
 from psp_hub.loading import component_files, load_component
 from psp_hub.saving import save_component
@@ -22,7 +23,7 @@ from psp_hub.saving import save_component
 # Generators that need no repository: each function returns the network, ready to draw.
 BUILTIN = {"mobilestylegan-ffhq": load_random_face}
 # Classes that a saved folder can hold, by the `_class_name` of its config.json.
-GENERATORS = {"MobileStyleGAN": MobileStyleGAN}
+GENERATORS = {"MobileStyleGAN": MobileStyleGAN, "StyleGAN2": StyleGAN2}
 
 
 def load_generator(
