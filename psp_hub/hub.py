@@ -16,6 +16,7 @@ from huggingface_hub import (
     constants,
     hf_hub_download,
     resolve_revision,
+    try_to_load_from_cache,
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -89,18 +90,25 @@ class Source:
             path = PurePosixPath(self.subfolder, file)
             with explained(self.name, self.revision):
                 local = self.download(str(path))
-            check_digest(local, f"{path} of {self.name}")
         return local.parents[len(PurePosixPath(file).parts) - 1]
 
     def download(self, path: str) -> Path:
+        """The path of a file in the cache, downloaded and checked if it is not there."""
+        cached = try_to_load_from_cache(self.name, path, cache_dir=self.access.cache_dir, revision=self.commit)
+        if isinstance(cached, str) and not self.access.force_download:
+            return Path(cached)
         options = vars(self.access)
         try:
-            return Path(hf_hub_download(self.name, path, revision=self.revision, library_name=LIBRARY_NAME, **options))
+            local = Path(
+                hf_hub_download(self.name, path, revision=self.revision, library_name=LIBRARY_NAME, **options)
+            )
         except LocalEntryNotFoundError:  # not known whether the repository has it
             raise
         except EntryNotFoundError as error:
             hint = "; was it saved without this variant?" if len(PurePosixPath(path).suffixes) > 1 else ""
             raise ValueError(f"{self.name} at commit {self.commit[:8]} has no file {path}{hint}") from error
+        check_digest(local, f"{path} of {self.name}")
+        return local
 
 
 def open_source(
@@ -142,9 +150,12 @@ def is_repo_id(name: str | Path) -> bool:
 
 
 def check_digest(path: Path, name: str) -> None:
-    """Compare a cached file with its SHA-256, under which the cache keeps large files.
+    """Compare a fresh download with its SHA-256, under which the cache keeps large files; delete it if it is damaged.
 
     huggingface_hub compares sizes only.
+
+    Raises:
+        ValueError: it is damaged.
     """
     blob = path.resolve()
     if not re.fullmatch("[0-9a-f]{64}", blob.name):  # a small file, or a system without links
@@ -152,9 +163,10 @@ def check_digest(path: Path, name: str) -> None:
     with open(blob, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != blob.name:
+        path.unlink()
+        blob.unlink()
         raise ValueError(
-            f"{name} is damaged: its SHA-256 is {digest}, expected {blob.name}. "
-            f"Load it again with force_download=True, or delete {blob}"
+            f"{name} arrived damaged: its SHA-256 is {digest}, expected {blob.name}. It is deleted, try again"
         )
 
 

@@ -383,15 +383,18 @@ def test_a_file_that_is_damaged_on_its_way(hub, client, model_dir, cold, tmp_pat
         client.load("org/sketch", **cold)
     assert "OSError" in caught.value.kinds
     damage[ENCODER_WEIGHTS] = lambda content: content[:-10] + bytes([content[-10] ^ 1]) + content[-9:]
-    for _ in range(2):  # it is in the cache, and is found out again
+    for _ in range(2):  # it does not stay in the cache
         with pytest.raises(
-            CallError, match=f"{ENCODER_WEIGHTS} of org/sketch is damaged.*force_download=True"
+            CallError, match=f"{ENCODER_WEIGHTS} of org/sketch arrived damaged.*It is deleted, try again"
         ) as caught:
             client.load("org/sketch", **cold)
         assert "ValueError" in caught.value.kinds
     damage.clear()
-    client.load("org/sketch", force_download=True, output=tmp_path / "output", **cold)
+    client.load("org/sketch", output=tmp_path / "output", **cold)
     assert_loaded(tmp_path / "output", PSPModel.from_pretrained(model_dir))
+    hub.requests.clear()
+    client.load("org/sketch", force_download=True, **cold)
+    assert f"GET /org/sketch/resolve/{hub.repos['org/sketch'].refs['main']}/{ENCODER_WEIGHTS}" in hub.requests
 
 
 @pytest.mark.parametrize(
