@@ -2,11 +2,16 @@
 
 import json
 import logging
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelHubMixin
 from PIL import Image, ImageDraw
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from psp_hub import PSPConfig, PSPModel
 from psp_hub import model as model_module
@@ -289,6 +294,99 @@ def test_saved_files_do_not_tell_where_the_model_was(tmp_path, model):
     configs = list((tmp_path / "second").rglob("config.json"))
     assert len(configs) == 3
     assert [path for path in configs if str(tmp_path) in path.read_text()] == []
+
+
+def test_saved_files_follow_the_umask(tmp_path, model):
+    before = os.umask(0o027)
+    try:
+        model.save_pretrained(tmp_path / "model")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "model").rglob("*") if path.is_file()]
+    assert len(files) == 5
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o640"}
+    assert oct((tmp_path / "model" / "encoder").stat().st_mode & 0o777) == "0o750"
+
+
+@pytest.mark.parametrize(("variant", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+def test_a_variant_is_saved_beside_the_plain_weights(tmp_path, model, variant, dtype):
+    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, variant=variant)
+    for part in ("encoder", "generator"):
+        stored = load_file(tmp_path / part / f"diffusion_pytorch_model.{variant}.safetensors")
+        assert {value.dtype for value in stored.values() if value.is_floating_point()} == {dtype}
+    assert_same_weights(PSPModel.from_pretrained(tmp_path), model)
+    assert next(model.parameters()).dtype == torch.float32
+    half = PSPModel.from_pretrained(tmp_path, variant=variant, torch_dtype=None)
+    assert {parameter.dtype for parameter in half.parameters()} == {dtype}
+    full = PSPModel.from_pretrained(tmp_path, variant=variant)
+    assert {parameter.dtype for parameter in full.parameters()} == {torch.float32}
+    assert_same_weights(full, half.float())
+
+
+def test_weights_that_do_not_fit_a_variant_are_refused(tmp_path, model):
+    with torch.no_grad():
+        model.encoder.heads.offsets[0].bias[0] = 1e5
+    with pytest.raises(ValueError, match="weight heads.offsets.0.bias has values up to 1e.05, too large for torch.fl"):
+        model.save_pretrained(tmp_path / "new", variant="fp16")
+    with pytest.raises(ValueError, match="no variant 'int8', expected one of fp16, bf16, or None"):
+        model.save_pretrained(tmp_path / "new", variant="int8")
+    assert list(tmp_path.iterdir()) == []
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="saved without the variant 'fp16'"):
+        PSPModel.from_pretrained(tmp_path, variant="fp16")
+
+
+def test_a_save_that_fails_leaves_the_folder_as_it_was(tmp_path, model, monkeypatch):
+    folder = tmp_path / "saved"
+    model.save_pretrained(folder)
+    (folder / "README.md").write_text("Mine.")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def full_disk(state, path, **options):
+        Path(path).write_bytes(b"half of it")
+        raise SafetensorError("No space left on device")
+
+    changed = PSPModel.from_pretrained(folder)
+    changed.encoder.requires_grad_(False).heads.offsets[0].bias += 1
+    with monkeypatch.context() as patch:
+        patch.setattr("psp_hub.saving.save_file", full_disk)
+        for target in (folder, tmp_path / "new" / "model"):
+            with pytest.raises(OSError, match=r"cannot write .*safetensors: No space left on device"):
+                changed.save_pretrained(target)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "encoder", "generator"]
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    changed.save_pretrained(folder)
+    assert (folder / "README.md").read_text() == "Mine."
+    assert_same_weights(PSPModel.from_pretrained(folder), changed)
+
+
+def test_a_model_in_a_subfolder(tmp_path, model):
+    model.save_pretrained(tmp_path / "models" / "sketch")
+    assert_same_weights(PSPModel.from_pretrained(tmp_path, subfolder="models/sketch"), model)
+    for outside in ("../models", "/models"):
+        with pytest.raises(ValueError, match="expected a relative path inside"):
+            PSPModel.from_pretrained(tmp_path, subfolder=outside)
+
+
+def test_a_folder_has_no_revision(tmp_path, model):
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is a folder of this machine, and has no revision 'v1'"):
+        PSPModel.from_pretrained(tmp_path, revision="v1")
+
+
+def test_a_generator_from_another_folder(tmp_path, model, generator_dir):
+    model.config = PSPConfig("sketch", base_generator=BUILTIN)
+    model.save_pretrained(tmp_path / "model")
+    loaded = PSPModel.from_pretrained(tmp_path / "model", generator=generator_dir)
+    assert_same_weights(loaded, model)
+    assert loaded.config.base_generator is None  # it is saved along: nobody else has that folder
+
+
+def test_the_hubs_tools_know_the_model(model):
+    assert isinstance(model, ModelHubMixin)
+    assert model.generate_model_card("org/sketch").data.library_name == "psp-hub"
 
 
 def test_bfloat16(tmp_path, model, drawing):
