@@ -286,7 +286,7 @@ def build_demo(model: PSPModel) -> gr.Blocks:
 def main(argv: Sequence[str] | None = None) -> None:
     """Load the model, start the page, stay until Ctrl-C."""
     parser = argparse.ArgumentParser(description="A page on which a drawing becomes a face.")
-    parser.add_argument("--model", type=Path, default=STARTERS / "sketch", help="folder written by save_pretrained")
+    parser.add_argument("--model", default=str(STARTERS / "sketch"), help="a saved folder, or owner/name on the Hub")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer alone)")
     parser.add_argument("--port", type=int, default=7860)
     args = parser.parse_args(argv)

@@ -116,7 +116,19 @@ def serve() -> None:
     def edit(repo_id: str, path: str, content: str) -> None:
         HfApi().upload_file(repo_id=repo_id, path_in_repo=path, path_or_fileobj=content.encode())
 
-    calls = {"load": load, "push": push, "push_a_generator": push_a_generator, "edit": edit, "command": main}
+    def run(code: str, folder: str) -> None:
+        """Run Python code, with a `model` that was loaded from a folder."""
+        exec(code, {"model": PSPModel.from_pretrained(folder)})
+
+    calls = {
+        "chdir": os.chdir,
+        "run": run,
+        "load": load,
+        "push": push,
+        "push_a_generator": push_a_generator,
+        "edit": edit,
+        "command": main,
+    }
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         name, values, arguments = json.loads(line)

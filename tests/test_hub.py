@@ -1,12 +1,15 @@
 """PSPModel and generators on the Hub, through the real client over HTTP (see loopback_hub.py and hub_client.py)."""
 
 import json
+import re
+import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from hub_client import CallError, HubClient
+from hub_client import ROOT, CallError, HubClient
 from huggingface_hub import ModelCard
 from loopback_hub import OWNER, READER, STRANGER, LoopbackHub
 from safetensors.torch import load_file, save
@@ -499,3 +502,28 @@ def test_push_and_translate_on_the_command_line(hub, client, portrait, model_dir
     assert output.exists()
     assert client.command(["push", str(tmp_path), "org/nothing"]) == 2
     assert "org/nothing" not in hub.repos
+
+
+def test_the_readme(hub, client, portrait, model_dir, tmp_path):
+    """What its section on the Hub says works, in an order in which everything is there when it is needed."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Load and push")[1].split("\n## ")[0]
+    blocks = re.findall(r"```(python|bash)\n(.*?)```", section, re.DOTALL)
+    load, push, commands, push_generator, refer_to_it = [code for _, code in blocks]
+    shutil.copytree(model_dir, tmp_path / "runs" / "sketch" / "model")
+    portrait(200).save(tmp_path / "drawing.png")
+    client.chdir(tmp_path)
+    try:
+        client.run(push, model_dir)
+        for line in (commands + push_generator).splitlines():
+            assert client.command(shlex.split(line)[1:]) == 0, line
+        client.run(refer_to_it, model_dir)
+        client.push(model_dir, "owner/psp-labels")
+        client.run(load, model_dir)
+    finally:
+        client.chdir(ROOT)
+    assert (tmp_path / "face.png").exists()
+    assert sorted(hub.repos) == ["owner/mobilestylegan-ffhq", "owner/psp-labels", "owner/psp-sketch"]
+    assert hub.repos["owner/psp-sketch"].private
+    assert HALF_WEIGHTS in hub.repos["owner/psp-sketch"].files
+    base_generator = json.loads(hub.repos["owner/psp-sketch"].files["config.json"])["base_generator"]
+    assert base_generator["revision"] == hub.repos["owner/mobilestylegan-ffhq"].refs["main"]
