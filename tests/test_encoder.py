@@ -19,6 +19,7 @@ TINY = {
     "stage_depths": (1, 1, 2),
     "stage_strides": (1, 2, 2),
     "pyramid_width": 8,
+    "base_width": 4,
     "head_widths": (16, 12, 8),
 }
 
@@ -28,9 +29,9 @@ def make_encoder(**changes) -> PSPEncoder:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         encoder = PSPEncoder(**TINY | changes)
-        for offset in encoder.heads.offsets:
-            offset.weight.normal_(std=0.1)
-            offset.bias.normal_()
+        for linear in (*encoder.heads.offsets, encoder.heads.base.linear):
+            linear.weight.normal_(std=0.1)
+            linear.bias.normal_()
         for module in encoder.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.normal_(std=0.1)
@@ -96,8 +97,15 @@ def test_the_papers_trunk_has_its_feature_sizes():
     assert [len(head.convs) // 2 for head in encoder.heads.map2style] == [4, 5, 6]
 
 
-def test_training_starts_with_equal_styles():
-    ws = PSPEncoder(**TINY).eval()(images())
+def test_training_starts_at_the_mean_face():
+    assert not PSPEncoder(**TINY).eval()(images()).any()
+
+
+def test_without_offsets_all_styles_are_equal():
+    encoder = PSPEncoder(**TINY).eval()
+    with torch.no_grad():
+        encoder.heads.base.linear.weight.normal_()
+    ws = encoder(images())
     assert torch.equal(ws, ws[:, :1].expand_as(ws))
     assert not torch.equal(ws[0], ws[1])
 
