@@ -13,12 +13,14 @@ import psp_hub
 ROOT = Path(__file__).parents[1]
 # A module imports from lower rows only; generators also from each other. A new module needs a place here.
 LEVELS = [
-    {"config", "preprocessing", "latents", "layers", "memory", "tasks"},
+    {"config", "preprocessing", "latents", "layers", "memory", "tasks", "trunk", "checkpoints", "original"},
     {"loading", "cards", "hub"},
     {"saving"},
+    {"heads"},
     {"encoder", "generators"},
     {"pretrained"},
     {"model"},
+    {"conversion"},
     {"cli", "__init__"},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
