@@ -272,7 +272,11 @@ def test_references_in_a_config(hub, client, model_dir, generator_dir, tmp_path,
     client.push_a_generator(generator_dir, "org/generator", variant="fp16", tag="v1")
     folder = refer(model_dir, tmp_path / "model", GeneratorReference(**reference))
     assert not (folder / "generator").exists()
-    client.load(folder, output=tmp_path / "output")
+    client.push(folder, "org/sketch")
+    client.load("org/sketch")
+    hub.requests.clear()
+    client.load("org/sketch", output=tmp_path / "output")
+    assert len(hub.requests) == 2  # both names may mean newer commits by now
     loaded = load_file(tmp_path / "output")
     close = {"rtol": 0, "atol": 1e-2 * loaded["images"].abs().max()} if "variant" in reference else {}
     torch.testing.assert_close(loaded["images"], pictures(PSPModel.from_pretrained(model_dir)), **close)

@@ -99,12 +99,13 @@ def pin_generator(
     """
     if name_or_path in BUILTIN:
         return name_or_path
-    if not isinstance(name_or_path, GeneratorReference):
-        if not is_repo_id(name_or_path):
-            return None
-        name_or_path = GeneratorReference(name_or_path)
-    source = open_source(name_or_path.pretrained_model_name_or_path, access or Access(), name_or_path.revision)
-    return replace(name_or_path, revision=source.commit)
+    reference = name_or_path
+    if not isinstance(reference, GeneratorReference):
+        reference = GeneratorReference(str(name_or_path))
+    if isinstance(name_or_path, Path) or not is_repo_id(reference.pretrained_model_name_or_path):
+        return None
+    source = open_source(reference.pretrained_model_name_or_path, access or Access(), reference.revision)
+    return replace(reference, revision=source.commit)
 
 
 def push_generator(
