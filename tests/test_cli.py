@@ -265,14 +265,13 @@ def test_an_unknown_model_is_refused(run, drawing, tmp_path, options, message):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_seed_needs_a_task_that_says_what_is_open(run, model_dir, drawing, tmp_path):
+def test_a_seed_draws_the_fine_styles_for_a_task_of_your_own(run, model, model_dir, drawing, tmp_path):
     own = tmp_path / "model"
     shutil.copytree(model_dir, own)
     PSPConfig("mine").save(own)
-    assert run(drawing, "-o", tmp_path / "face.png", model=("--model", own))[0] == 0
-    code, _, err = run(drawing, "-o", tmp_path / "face.png", "--seed", 0, model=("--model", own))
-    assert code == 2
-    assert "unknown task 'mine', expected one of sketch" in err
+    assert run(drawing, "-o", tmp_path / "face.png", "--seed", 0, model=("--model", own))[0] == 0
+    ws = model.mix(model.encode(Image.open(drawing)), seed=0, groups=["fine"])
+    assert np.array_equal(pixels(tmp_path / "face.png"), np.asarray(tensor_to_images(model.decode(ws))[0]))
 
 
 # What fails on the way
