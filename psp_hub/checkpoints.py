@@ -5,6 +5,7 @@ source code of their classes; here they are read by an unpickler that knows tens
 else, and the source code is never looked at.
 """
 
+import argparse
 import io
 import pickle
 import re
@@ -21,6 +22,11 @@ from torch import Tensor
 # What damaged files raise in the readers.
 BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, AttributeError, ValueError)
 BROKEN += (zipfile.BadZipFile, OverflowError, MemoryError, ImportError)
+
+# Beside tensors, training scripts save their options and NumPy's numbers.
+NUMPY_SCALAR = np._core.multiarray.scalar
+PLAIN = [argparse.Namespace, np.dtype, *(type(np.dtype(kind)) for kind in "fdilqbB?")]
+PLAIN += [(NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 
 
 @dataclass
@@ -54,8 +60,9 @@ def read_torch(path: str | Path) -> Any:
             with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
                 if damaged := archive.testzip():
                     raise ValueError(f"{damaged} in it does not match its checksum")
-        # Only the zip format can be mapped; the older one is read into memory.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with torch.serialization.safe_globals(PLAIN):
+            # Only the zip format can be mapped; the older one is read into memory.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         # PyTorch's message advises to load the file without protection; ours must not.
         if named := re.search(r"GLOBAL (\S+)", str(error)):
@@ -124,7 +131,7 @@ def _storage(data: bytes) -> Any:
 def _scalar(dtype: np.dtype, data: bytes) -> np.generic:
     if dtype.hasobject:
         raise RefusedError("a number that is a Python object")
-    return np._core.multiarray.scalar(dtype, data)
+    return NUMPY_SCALAR(dtype, data)
 
 
 DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}

@@ -1,11 +1,13 @@
 """psp_hub.conversion: checkpoints of other projects become models with the same pictures."""
 
+import argparse
 import json
 import os
 import pickle
 import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from golden_weights import fill_all, latent_avg, original_input, original_outputs, relative_error
@@ -184,6 +186,15 @@ def test_conditional_nvidia_generators_are_refused(generator_state, tmp_path):
     tensors = nvidia_tensors(generator_state) | {"mapping.embed.weight": torch.zeros(3, 3)}
     with pytest.raises(ValueError, match=r"1 without a place \(decoder.mapping.embed.weight\)"):
         convert(save_nvidia(tensors, tmp_path / "conditional.pkl"))
+
+
+def test_options_of_training_scripts_are_read(generator_state, psp_state, tmp_path):
+    args = argparse.Namespace(size=RESOLUTION, lr=0.002)
+    contents = {"g_ema": generator_state, "latent_avg": START[0], "args": args, "ada_aug_p": np.float64(0.3)}
+    assert convert(save(contents, tmp_path / "g.pt")).generator.resolution == RESOLUTION
+    options = argparse.Namespace(dataset_type="celebs_sketch_to_face", start_from_latent_avg=True)
+    contents = {"state_dict": psp_state, "latent_avg": START, "opts": options, "best_val_loss": np.float32(0.5)}
+    assert convert(save(contents, tmp_path / "psp.pt")).model.config.task == "sketch"
 
 
 # The command
