@@ -85,6 +85,7 @@ def make_encoder() -> Callable[..., PSPEncoder]:
                 stage_depths=(1, 1, 1),
                 stage_strides=(1, 2, 2),
                 pyramid_width=8,
+                base_width=4,
                 head_widths=(8, 8, 8),
             )
             for parameter in encoder.heads.parameters():

@@ -21,6 +21,7 @@ from psp_hub.latents import random_z
 from training import make_pairs, pairs
 from training.pairs import (
     PSI_RANGE,
+    GeneratedPairs,
     PairStore,
     read_picture,
     read_tar,
@@ -248,3 +249,14 @@ def test_no_worker_survives_the_command(tmp_path, generator_dir, name):
                     worker.kill()
             process.kill()
             process.wait()
+
+
+def test_generated_pairs_are_those_of_their_indices(tiny_generator):
+    pairs = GeneratedPairs(tiny_generator, 10, first_index=50)
+    images, w = sample_pairs(tiny_generator, [53, 57])
+    many = pairs.get_many([3, 7])
+    assert len(pairs) == 10 and pairs.store_ends == [10] and list(pairs.indices) == list(range(50, 60))
+    for item, image, style in zip(many, images, w, strict=True):
+        assert torch.equal(item[0], image) and torch.equal(item[1], style)
+    torch.testing.assert_close(pairs[7][0], many[1][0])
+    assert pairs.w.shape == (1, tiny_generator.w_dim)

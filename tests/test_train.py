@@ -134,7 +134,7 @@ def test_training_lowers_the_error(run, tiny_model, data):
         return w_error(encoder.eval(), data, list(range(16)), WError(tiny_model.generator), 4)
 
     before = error(tiny_model.encoder)
-    options = ["--max_train_steps", "30", "--learning_rate", "3e-3", "--ema_decay", "0.5", "--gentle_steps", "30"]
+    options = ["--max_train_steps", "30", "--learning_rate", "3e-3", "--ema_decay", "0.5"]
     trained = PSPModel.from_pretrained(run(*options) / "model").encoder
     assert error(trained) < 0.9 * before
 
@@ -185,6 +185,25 @@ def test_a_resumed_run_is_the_same_bit_for_bit(run, step):
 
 def test_only_the_last_checkpoints_are_kept(run):
     assert names(run("--checkpointing_steps", "1")) == ["checkpoint-000004", "checkpoint-000005"]
+
+
+def test_generated_pairs_need_no_store_and_resume_exactly(run, arguments, tmp_path):
+    def options(*more: str, output: str) -> list[str]:
+        words = arguments("--generated_pairs", "24", "--checkpointing_steps", "2", *more, output=output)
+        at = words.index("--pairs_dir")
+        return words[:at] + words[at + 2 :]
+
+    train.train(parse_args(options(output="straight")))
+    checkpoint = tmp_path / "straight" / "checkpoint-000004"
+    train.train(parse_args(options("--resume_from_checkpoint", str(checkpoint), output="resumed")))
+    assert equal(state(tmp_path / "resumed/checkpoint-000005"), state(tmp_path / "straight/checkpoint-000005"))
+
+
+def test_stored_or_generated_pairs_but_not_both(arguments, capsys):
+    for words in (arguments("--generated_pairs", "24"), [w for w in arguments() if w != "--pairs_dir"][:6]):
+        with pytest.raises(SystemExit):
+            parse_args(words)
+    assert "not allowed with argument --pairs_dir" in capsys.readouterr().err
 
 
 def test_the_last_step_is_saved_too(run):

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from training.drawings import LINE_ART_SHARE, draw, draw_gently
 from training.faces import FacePhotos
-from training.pairs import PairStore, read_picture, read_tar
+from training.pairs import GeneratedPairs, PairStore, read_picture, read_tar
 
 
 class LineArt:
@@ -38,7 +38,7 @@ class Drawings(Dataset):
     `draw_gently`) that it is taken from.
 
     Args:
-        store: pairs with known w.
+        store: pairs with known w, stored or generated.
         line_art: line drawings of the store's pictures.
         seed: of all random choices.
         faces: photos, whose w is unknown, with the recognition vector [D] of each.
@@ -47,7 +47,7 @@ class Drawings(Dataset):
 
     def __init__(
         self,
-        store: PairStore,
+        store: PairStore | GeneratedPairs,
         line_art: LineArt,
         seed: int,
         faces: "LabelledFaces | None" = None,
@@ -62,11 +62,24 @@ class Drawings(Dataset):
     def __getitem__(self, key: tuple[int, int] | tuple[int, int, float]) -> dict[str, Tensor]:
         """Returns input [1, 256, 256] in [0, 1], image [3, 256, 256] in [-1, 1], w [w_dim], and for runs with faces
         has_w [] and identity [D] (each zero where unknown)."""
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: list[tuple[int, int] | tuple[int, int, float]]) -> list[dict[str, Tensor]]:
+        """Several items, as `__getitem__` gives them; what a DataLoader asks for."""
+        positions = [key[1] for key in keys if key[1] < len(self.store)]
+        if isinstance(self.store, GeneratedPairs):
+            pairs = iter(self.store.get_many(positions) if positions else [])
+        else:
+            pairs = (self.store[i] for i in positions)
+        return [self.make(key, pairs) for key in keys]
+
+    def make(self, key: tuple[int, int] | tuple[int, int, float], pairs: Iterator[tuple[Tensor, Tensor]]) -> dict:
+        """One item; if it is a pair, it is the next of `pairs`."""
         epoch, i, gentle_share = *key[:2], key[2] if len(key) > 2 else 0.0
         rng = np.random.default_rng((self.seed, epoch, i))
         item: dict[str, Tensor] = {}
         if i < len(self.store):
-            item["image"], item["w"] = self.store[i]
+            item["image"], item["w"] = next(pairs)
             lines = self.line_art.get(self.store.indices[i])
             if self.faces:
                 item |= {"has_w": torch.tensor(True), "identity": torch.zeros_like(self.faces.identity[0])}
@@ -120,7 +133,7 @@ class StepBatches:
             yield [(epoch, int(i), gentle_share) for i in part]
 
 
-def split(store: PairStore, num_validation: int) -> tuple[list[int], list[int]]:
+def split(store: PairStore | GeneratedPairs, num_validation: int) -> tuple[list[int], list[int]]:
     """Positions of the training pairs and of the held-out ones: the last pairs of the first folder.
 
     Raises:

@@ -117,3 +117,32 @@ class PairStore(Dataset):
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         return images_to_tensor([read_picture(*self.positions[i])])[0], self.w[i].float()
+
+
+class GeneratedPairs(Dataset):
+    """Pairs that the generator draws when they are asked for: no store, and never the same twice in an epoch.
+
+    For devices that draw faster than they train. Item i is that of a `PairStore`, with w in full precision.
+
+    Args:
+        generator: on the device that is to draw.
+        num_pairs: length of an epoch, with those held out.
+        first_index: of the pairs; far from those of `training/make_pairs.py`, so that a store can serve to measure.
+    """
+
+    def __init__(self, generator: Generator, num_pairs: int, first_index: int = 100_000_000):
+        self.generator = generator
+        self.indices = range(first_index, first_index + num_pairs)
+        self.store_ends = [num_pairs]
+        self.w = generator.w_avg.detach().cpu()[None]  # [1, w_dim], for its shape
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return self.get_many([i])[0]
+
+    def get_many(self, positions: list[int]) -> list[tuple[Tensor, Tensor]]:
+        """Several items in one run of the generator."""
+        images, w = sample_pairs(self.generator, [self.indices[i] for i in positions])
+        return list(zip(images.cpu(), w.cpu(), strict=True))

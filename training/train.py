@@ -25,6 +25,7 @@ from tqdm import tqdm
 from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import BUILTIN, load_generator
+from psp_hub.generators.base import Generator
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.tasks import TASKS, get_task
@@ -34,7 +35,7 @@ from training.faces import FacePhotos
 from training.identity import IdentityFromW, embed_all
 from training.losses import WError
 from training.networks import FaceRecogniser
-from training.pairs import PairStore
+from training.pairs import GeneratedPairs, PairStore
 from training.validation import load_model, log_picture, picture_grid, w_error
 
 LOGGING_STEPS = 50
@@ -47,7 +48,14 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pretrained_model_name_or_path", help="start from a saved model or a starter's name")
     parser.add_argument("--generator", default="mobilestylegan-ffhq", help="a built-in name or a saved folder")
     # data
-    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="made by training/make_pairs.py")
+    pairs = parser.add_mutually_exclusive_group(required=True)
+    pairs.add_argument("--pairs_dir", type=Path, nargs="+", help="made by training/make_pairs.py")
+    pairs.add_argument(
+        "--generated_pairs",
+        type=int,
+        metavar="N",
+        help="no store: draw the N pairs of an epoch when they are needed, on the device that trains",
+    )
     parser.add_argument("--line_art_dir", type=Path, help="made by training/make_line_art.py; adds clean lines")
     parser.add_argument("--line_art_share", type=float, default=LINE_ART_SHARE, help="of pictures that have some")
     parser.add_argument(
@@ -81,6 +89,8 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--validation_steps", type=int, default=1000)
     parser.add_argument("--report_to", choices=["tensorboard", "none"], default="tensorboard")
     args = parser.parse_args(args)
+    if args.generated_pairs:
+        args.dataloader_num_workers = 0  # the generator stays in the process that has the device
     if args.faces_dir and not (args.identity_net and args.recogniser):
         parser.error("--faces_dir needs --identity_net and --recogniser: photos have no w to learn from")
     return args
@@ -109,14 +119,14 @@ def ema_update(decay: float) -> Callable[[Tensor, Tensor, int | Tensor], Tensor]
     return update
 
 
-def load_data(args: argparse.Namespace) -> tuple[Drawings, list[int], list[int]]:
+def load_data(args: argparse.Namespace, generator: Generator) -> tuple[Drawings, list[int], list[int]]:
     """The data set, the keys to train on and the keys held out."""
     faces = None
     if args.faces_dir:
         photos = FacePhotos(args.faces_dir, slice(args.num_faces))
         identity = embed_all(FaceRecogniser.from_file(args.recogniser), photos)
         faces = LabelledFaces(photos, LineArt(args.faces_line_art_dir), identity)
-    store = PairStore(args.pairs_dir)
+    store = PairStore(args.pairs_dir) if args.pairs_dir else GeneratedPairs(generator, args.generated_pairs)
     data = Drawings(store, LineArt(args.line_art_dir), args.seed, faces, args.line_art_share)
     training, held_out = split(store, args.num_validation_pairs)
     training += list(range(len(store), len(data))) * args.faces_repeats
@@ -235,7 +245,7 @@ def train(args: argparse.Namespace) -> Path:
         if best_path.exists():  # of the model that is already exported
             best = json.loads(best_path.read_text())["w_error"]
 
-    data, training, held_out = load_data(args)
+    data, training, held_out = load_data(args, generator)
     steps = (first_step, args.max_train_steps, args.gentle_steps)
     # The batches are dealt to the processes.
     batches = StepBatches(
