@@ -23,7 +23,6 @@ from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator
 from psp_hub.generators.stylegan2 import StyleGAN2
-from psp_hub.loading import ready
 from psp_hub.model import PSPModel
 from psp_hub.original import decoder_key, encoder_key, equalise, from_nvidia
 
@@ -157,7 +156,7 @@ def convert_psp(contents: Mapping[str, Any], generator: Generator | None, base_g
     channels = encoder.config.in_channels
     task = TASK_NAMES.get(options.get("dataset_type"), TASKS_BY_CHANNELS[channels])
     config = PSPConfig(task, INPUT_KINDS[channels], base_generator)
-    model = PSPModel(ready(encoder), generator, config).eval().requires_grad_(False)
+    model = PSPModel(encoder.eval(), generator, config).eval().requires_grad_(False)
     found += f" for {task}, {channels} input channels, {num_ws} styles; generator of {generator.resolution} px"
     return Conversion(found, generator, model, mapped, left, notes)
 
@@ -240,7 +239,7 @@ def convert_generator(tensors: Mapping[str, Tensor], w_avg: Tensor | None, found
     state = {name: tensor for name, tensor in tensors.items() if name not in kernels}
     state["w_avg"] = torch.zeros(w_dim) if w_avg is None else w_avg.float().reshape(-1, w_dim).mean(dim=0)
     mapped = transfer(generator, state, decoder_key, "decoder.")
-    generator = ready(generator).requires_grad_(False)
+    generator = generator.eval().requires_grad_(False)
     left = [f"blur and upsampling kernels ({len(kernels)} tensors): those of every StyleGAN2"] if kernels else []
     notes = []
     if w_avg is None:

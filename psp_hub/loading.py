@@ -43,10 +43,11 @@ def saved_dtype(path: Path) -> torch.dtype:
 def load_component(
     cls: type[Component], path: str | Path, torch_dtype: torch.dtype | None = None, variant: str | None = None
 ) -> Component:
-    """Load a component from a folder, ready for use (eval mode), and refuse weights that do not fit.
+    """Load a component from a folder, in eval mode, and refuse weights that do not fit.
 
     diffusers only warns of missing and unexpected weights, and leaves the missing ones without data. It also takes the
-    config of another class, and looks for a folder that is not there among the downloads from the Hub.
+    config of another class, and looks for a folder that is not there among the downloads from the Hub. Weights are
+    mapped from the file: one that is not used is not read.
 
     Args:
         torch_dtype: of the loaded weights; None keeps the one they were saved in.
@@ -76,9 +77,4 @@ def load_component(
         raise ValueError(f"{path} does not hold a {cls.__name__}: {error}") from error
     if wrong := {name: keys for name, keys in info.items() if keys}:
         raise ValueError(f"the weights in {path} do not fit {cls.__name__}: {wrong}")
-    return ready(component)
-
-
-def ready(component: Component) -> Component:
-    """Eval mode. Weights stay where they are, mapped from the file: nothing is read before it is used."""
     return component.eval()

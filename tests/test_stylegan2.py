@@ -16,7 +16,7 @@ from psp_hub.generators import load_generator
 from psp_hub.generators.stylegan2 import StyledConv, StyleGAN2, ToRGB
 from psp_hub.latents import random_z
 from psp_hub.layers import blur, upsample
-from psp_hub.loading import load_component, ready
+from psp_hub.loading import load_component
 
 W_DIM = 6
 
@@ -34,7 +34,7 @@ def make(resolution: int = 32, **config: int) -> StyleGAN2:
                 module.bias.normal_(std=0.3)
             if isinstance(module, StyledConv):
                 module.noise_strength.fill_(0.3)
-    return ready(generator)
+    return generator.eval()
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_parity_with_the_original():
         generator = StyleGAN2(resolution=256)
     generator.load_state_dict(from_original(generator, tensor), assign=True)
     assert not names, "left over"
-    generator = ready(generator)
+    generator = generator.eval()
     z = torch.randn(2, 512, generator=torch.Generator().manual_seed(11))
     assert relative_error(generator.mapping(z), golden["mapping.w"]) < 1e-4
     image = generator.synthesis(golden["gradual_256_sketch.codes"] + latent_avg(14))

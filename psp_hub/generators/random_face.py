@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
-from psp_hub.loading import ready
 
 W_AVG_SAMPLES = 65_536
 
@@ -49,7 +48,7 @@ def convert(root: Traversable) -> MobileStyleGAN:
     except (OSError, KeyError, ValueError, StopIteration, ElementTree.ParseError, RuntimeError) as error:
         raise ValueError(f"{root} does not hold the networks of random-face 2021.7.21.1: {error!r}") from error
     generator.mapping.w_avg.copy_(estimate_w_avg(generator))
-    return ready(generator)
+    return generator.eval()
 
 
 def mapping_state(constants: dict[str, Tensor]) -> dict[str, Tensor]:
