@@ -25,7 +25,9 @@ from torch import Tensor
 
 from psp_hub import PSPModel, cli, conversion
 from psp_hub.conversion import convert
+from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators import load_generator
+from psp_hub.original import encoder_key
 
 START = torch.randn(NUM_WS, W_DIM, generator=torch.Generator().manual_seed(5))
 
@@ -335,16 +337,27 @@ def test_nothing_is_left_of_a_save_on_a_full_disk(psp_state, tmp_path):
 # The original at its own size
 
 
+def golden_state(head: str, channels: int) -> dict[str, Tensor]:
+    """`state_dict` of an original at 256 px, filled by the formula; the decoder is the same for all encoders."""
+    with torch.device("meta"):
+        encoder = PSPEncoder(in_channels=channels, num_ws=14, **PSP | {"head": head})
+    keys = {encoder_key(name, PSP["stage_depths"])[0]: t.shape for name, t in encoder.state_dict().items()}
+    shapes = {key: shape for key, shape in GOLDEN_KEYS.items() if key.startswith("decoder.")}
+    return fill_all(shapes | {f"encoder.{key}": shape for key, shape in keys.items()})
+
+
+GOLDEN_KEYS = dict(json.loads(Path(__file__).with_name("golden").joinpath("psp_gradual_256_keys.json").read_text()))
+
+
 @pytest.mark.slow
 @torch.no_grad()
 def test_parity_with_the_original(tmp_path):
     """All 700 tensors of a pSp at 256 px, filled by the formula, against what the original code answered."""
-    shapes = json.loads(Path(__file__).with_name("golden").joinpath("psp_gradual_256_keys.json").read_text())
-    assert len(shapes) == 700
-    contents = {"state_dict": fill_all(dict(shapes)), "latent_avg": latent_avg(14), "opts": {"output_size": 256}}
+    assert len(GOLDEN_KEYS) == 700
+    contents = {"state_dict": fill_all(GOLDEN_KEYS), "latent_avg": latent_avg(14), "opts": {"output_size": 256}}
     converted = convert(save(contents, tmp_path / "psp.pt"))
     model, golden = converted.model, original_outputs()
-    left = sum(key.endswith("kernel") for key, _ in shapes)
+    left = sum(key.endswith("kernel") for key in GOLDEN_KEYS)
     assert converted.mapped + left == 701  # latent_avg is not among the 700
     ws = model.encode(original_input(1))
     assert relative_error(ws - latent_avg(14), golden["gradual_256_sketch.codes"]) < 1e-4
@@ -352,6 +365,20 @@ def test_parity_with_the_original(tmp_path):
     z = torch.randn(2, 512, generator=torch.Generator().manual_seed(11))
     w = model.generator.mapping(z)
     assert relative_error(w, golden["mapping.w"]) < 1e-4
-    mixed = ws.clone()
-    mixed[:, 8:] = 0.5 * ws[:, 8:] + 0.5 * w[:1, None]
+    mixed = model.mix(ws, style=w[:1], groups=["fine"], strength=0.5)
+    mixed[:, 7] = ws[:, 7]  # the golden mix begins at style 8
     assert relative_error(model.decode(mixed), golden["mix.image_256"]) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "head", "rows"), [("into_w_256_rgb", "w", 1), ("into_wplus_256_rgb", "naive_w_plus", 14)]
+)
+@torch.no_grad()
+def test_parity_of_the_baselines(tmp_path, name, head, rows):
+    contents = {"state_dict": golden_state(head, 3), "latent_avg": latent_avg(rows)}
+    model, golden = convert(save(contents, tmp_path / "psp.pt")).model, original_outputs()
+    output = model(original_input(3))
+    codes = golden[f"{name}.codes"].reshape(1, rows, 512)
+    assert relative_error(output.ws - latent_avg(rows), codes.expand(1, 14, 512)) < 1e-4
+    assert relative_error(output.images, golden[f"{name}.image"]) < 1e-4
