@@ -149,6 +149,12 @@ def test_identity_against_a_loop():
     assert got["rank_1"] == pytest.approx(wins / 6)
 
 
+def test_a_single_face_has_no_others():
+    figures = identity(Table(torch.randn(1, 8)), numbered(range(1)), numbered(range(1)))
+    assert figures["identity_shuffled"] is None
+    assert figures["identity_matched"] == pytest.approx(1) and figures["rank_1"] == 1
+
+
 def test_identity_of_perfect_answers():
     table = Table(torch.eye(30))
     assert identity(table, numbered(range(30)), numbered(range(30))) == {

@@ -211,6 +211,18 @@ def test_two_processes_and_resuming_write_identical_files(tmp_path, generator_di
 
 
 @pytest.mark.slow
+def test_a_store_may_grow(tmp_path, generator_dir, monkeypatch):
+    """The last shard of a smaller store is too short for the larger one."""
+    monkeypatch.setattr(make_pairs, "SHARD_SIZE", 4)
+    for num_pairs in (6, 10):
+        words = ["--output_dir", str(tmp_path), "--num_pairs", str(num_pairs), "--generator", str(generator_dir)]
+        args = make_pairs.parse_args(words)
+        missing = [shard for shard in range(-(-num_pairs // 4)) if not make_pairs.is_complete(args, shard)]
+        make_pairs.make_shards(args, missing, queue.Queue())
+    assert missing == [1, 2]
+    assert len(PairStore([tmp_path])) == 10
+
+
 def test_a_worker_that_fails_ends_the_command(tmp_path, generator_dir):
     options = ["--num_pairs", "4", "--num_processes", "2", "--device", "nonsense"]
     with pytest.raises(SystemExit, match="a worker failed.*again to go on"):

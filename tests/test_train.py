@@ -199,6 +199,13 @@ def test_generated_pairs_need_no_store_and_resume_exactly(run, arguments, tmp_pa
     assert equal(state(tmp_path / "resumed/checkpoint-000005"), state(tmp_path / "straight/checkpoint-000005"))
 
 
+def test_line_art_for_pairs_of_the_same_index_is_refused(arguments, pairs_dir, tmp_path):
+    words = arguments("--line_art_dir", str(tmp_path))
+    words.insert(words.index("--pairs_dir") + 1, str(pairs_dir))
+    with pytest.raises(ValueError, match="pairs of the same index.*--first_index"):
+        train.train(parse_args(words))
+
+
 def test_stored_or_generated_pairs_but_not_both(arguments, capsys):
     for words in (arguments("--generated_pairs", "24"), [w for w in arguments() if w != "--pairs_dir"][:6]):
         with pytest.raises(SystemExit):

@@ -96,14 +96,17 @@ def run(model: PSPModel, inputs: Tensor) -> tuple[Tensor, Tensor, dict[str, floa
     return torch.cat(outputs).clamp(-1, 1), torch.cat(styles), medians
 
 
-def identity(recogniser: FaceRecogniser, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-    """Cosine similarity of each output with its own photo and with those of others, and how often its own wins."""
+def identity(recogniser: FaceRecogniser, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
+    """Cosine similarity of each output with its own photo and with those of others, and how often its own wins.
+
+    A single photo has no others: its `identity_shuffled` is None.
+    """
     similarity = embed(recogniser, outputs) @ embed(recogniser, targets).T  # [N, N]
     n = len(similarity)
     matched = similarity.diagonal()
     return {
         "identity_matched": matched.mean().item(),
-        "identity_shuffled": ((similarity.sum() - matched.sum()) / (n * (n - 1))).item(),
+        "identity_shuffled": ((similarity.sum() - matched.sum()) / (n * (n - 1))).item() if n > 1 else None,
         "rank_1": (similarity.argmax(dim=1) == torch.arange(n)).float().mean().item(),
     }
 

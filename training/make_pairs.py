@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from psp_hub.generators import load_generator
 from psp_hub.memory import keep_freed_memory
-from training.pairs import sample_pairs, shard_path, write_shard
+from training.pairs import read_tar, sample_pairs, shard_path, write_shard
 
 SHARD_SIZE = 500
 FAILED = "a worker failed; its error is above. Run the command again to go on."
@@ -51,8 +51,7 @@ def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessi
     torch.set_num_threads(max(1, torch.get_num_threads() // args.num_processes))
     generator = load_generator(args.generator).to(args.device, getattr(torch, args.torch_dtype))
     for shard in shards:
-        start = shard * SHARD_SIZE
-        indices = [args.first_index + i for i in range(start, min(start + SHARD_SIZE, args.num_pairs))]
+        indices = [args.first_index + i for i in shard_range(args, shard)]
         parts = []
         for i in range(0, len(indices), args.batch_size):
             parts.append(sample_pairs(generator, indices[i : i + args.batch_size]))
@@ -61,10 +60,21 @@ def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessi
         write_shard(args.output_dir, shard, images, w, indices)
 
 
+def shard_range(args: argparse.Namespace, shard: int) -> range:
+    """Which of the pairs belong to a shard."""
+    return range(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, args.num_pairs))
+
+
+def is_complete(args: argparse.Namespace, shard: int) -> bool:
+    """Whether a shard is there; the last one of a run with fewer pairs may be too short for this one."""
+    path = shard_path(args.output_dir, shard)
+    return path.exists() and len(read_tar(path)) >= len(shard_range(args, shard))
+
+
 def main(args: argparse.Namespace) -> None:
     args.output_dir.mkdir(parents=True, exist_ok=True)
     num_shards = -(-args.num_pairs // SHARD_SIZE)
-    missing = [shard for shard in range(num_shards) if not shard_path(args.output_dir, shard).exists()]
+    missing = [shard for shard in range(num_shards) if not is_complete(args, shard)]
     load_generator(args.generator)  # fetched and converted once, before the processes start
     context = multiprocessing.get_context("spawn")
     done = context.Queue()
@@ -74,7 +84,7 @@ def main(args: argparse.Namespace) -> None:
     ]
     for worker in workers:
         worker.start()
-    total = sum(min(SHARD_SIZE, args.num_pairs - shard * SHARD_SIZE) for shard in missing)
+    total = sum(len(shard_range(args, shard)) for shard in missing)
     with tqdm(total=args.num_pairs, initial=args.num_pairs - total, unit="pair") as progress:
         while total:
             try:

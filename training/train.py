@@ -127,6 +127,11 @@ def load_data(args: argparse.Namespace, generator: Generator) -> tuple[Drawings,
         identity = embed_all(FaceRecogniser.from_file(args.recogniser), photos)
         faces = LabelledFaces(photos, LineArt(args.faces_line_art_dir), identity)
     store = PairStore(args.pairs_dir) if args.pairs_dir else GeneratedPairs(generator, args.generated_pairs)
+    if args.line_art_dir and len(set(store.indices)) < len(store.indices):
+        raise ValueError(
+            "two of --pairs_dir have pairs of the same index, and line art is found by index: "
+            "make them with different --first_index"
+        )
     data = Drawings(store, LineArt(args.line_art_dir), args.seed, faces, args.line_art_share)
     training, held_out = split(store, args.num_validation_pairs)
     training += list(range(len(store), len(data))) * args.faces_repeats
