@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,11 +21,12 @@ from torch import Tensor
 from psp_hub import PSPModel, model
 from psp_hub.generators import load_generator
 from training import losses, train, validation
+from training.checkpoints import StopSignals, checkpoints, find_checkpoint
 from training.data import Drawings, LineArt
 from training.identity import IdentityFromW
 from training.losses import WError
 from training.pairs import PairStore
-from training.train import build_model, checkpoints, ema_update, find_checkpoint, parse_args
+from training.train import build_model, ema_update, parse_args
 from training.validation import picture_grid, w_error
 
 SCRIPT = Path(train.__file__)
@@ -216,6 +220,53 @@ def test_stored_or_generated_pairs_but_not_both(arguments, capsys):
 def test_the_last_step_is_saved_too(run):
     assert names(run("--checkpointing_steps", "3")) == ["checkpoint-000003", "checkpoint-000005"]
     assert names(run("--checkpointing_steps", "100", output="short")) == ["checkpoint-000005"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(run, arguments, monkeypatch, tmp_path, number):
+    straight = run("--checkpointing_steps", "1", "--checkpoints_total_limit", "9", output="straight")
+
+    def backward_then_signal(accelerator, loss):
+        backward(accelerator, loss)
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), number)
+
+    backward, calls = Accelerator.backward, []
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "backward", backward_then_signal)
+        with pytest.raises(SystemExit) as ended:
+            train.main(parse_args(arguments("--checkpointing_steps", "100")))
+    assert ended.value.code == 128 + number
+    assert signal.getsignal(number) == handler
+    assert names(tmp_path / "run") == ["checkpoint-000003"]
+    folder = run("--resume_from_checkpoint", "latest")
+    assert equal(state(folder / "checkpoint-000005"), state(straight / "checkpoint-000005"))
+
+
+def test_a_second_signal_stops_at_once():
+    with pytest.raises(KeyboardInterrupt), StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.number == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(run, monkeypatch, tmp_path):
+    def broken(*args):
+        loss, parts = compute_loss(*args)
+        calls.append(1)
+        return (loss * float("nan") if len(calls) == 3 else loss), parts
+
+    compute_loss, calls = train.compute_loss, []
+    monkeypatch.setattr(train, "compute_loss", broken)
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is nan at step 3, in a batch of the pairs \[\d+, "
+    ) as error:
+        run("--checkpointing_steps", "1")
+    assert names(tmp_path / "run") == ["checkpoint-000001", "checkpoint-000002"]
+    named = json.loads(re.search(r"\[.*\]", str(error.value))[0])
+    assert len(named) == 4
 
 
 def test_latest_without_a_checkpoint_starts_at_0(run, capsys):

@@ -116,21 +116,22 @@ class StepBatches:
             raise ValueError(f"{len(indices)} training pairs, expected at least one batch of {batch_size}")
         self.indices, self.batch_size, self.seed, self.first, self.last = indices, batch_size, seed, first, last
         self.gentle_steps = gentle_steps
+        self.order: tuple[int, np.ndarray] = (-1, np.array([]))  # of the last epoch that was asked for
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
-        per_epoch = len(self.indices) // self.batch_size
-        order, order_epoch = np.array([]), -1
-        for step in range(self.first, self.last):
-            epoch, batch = divmod(step, per_epoch)
-            if epoch != order_epoch:
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
-                order_epoch = epoch
-            part = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            gentle_share = max(0.0, 1 - step / self.gentle_steps) if self.gentle_steps else 0.0
-            yield [(epoch, int(i), gentle_share) for i in part]
+        return map(self.keys, range(self.first, self.last))
+
+    def keys(self, step: int) -> list[tuple[int, int, float]]:
+        """The batch of a step, counted from 0."""
+        epoch, batch = divmod(step, len(self.indices) // self.batch_size)
+        if epoch != self.order[0]:
+            self.order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+        part = self.order[1][batch * self.batch_size : (batch + 1) * self.batch_size]
+        gentle_share = max(0.0, 1 - step / self.gentle_steps) if self.gentle_steps else 0.0
+        return [(epoch, int(i), gentle_share) for i in part]
 
 
 def split(store: PairStore | GeneratedPairs, num_validation: int) -> tuple[list[int], list[int]]:

@@ -8,8 +8,7 @@ command with `--resume_from_checkpoint latest` to go on where it stopped.
 
 import argparse
 import json
-import re
-import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from psp_hub.generators.base import Generator
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.tasks import TASKS, get_task
+from training.checkpoints import StopSignals, find_checkpoint, save_checkpoint
 from training.data import Drawings, LabelledFaces, LineArt, StepBatches, split
 from training.drawings import LINE_ART_SHARE
 from training.faces import FacePhotos
@@ -161,55 +161,23 @@ def compute_loss(
     return w_part + identity_weight * identity_part, {"loss/w": w_part, "loss/identity": identity_part}
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Whether it is a finished checkpoint, by its name."""
-    return path.is_dir() and re.fullmatch(r"checkpoint-\d+", path.name) is not None
+def describe_broken_loss(loss: Tensor, step: int, data: Drawings, keys: list[tuple[int, int, float]]) -> str:
+    """What to say of a loss that is not finite: where it was, and what to do."""
+    names = [data.store.indices[i] if i < len(data.store) else f"photo {i - len(data.store)}" for _, i, _ in keys]
+    return (
+        f"the loss is {loss.item()} at step {step}, in a batch of the pairs {names}. The checkpoints are kept: "
+        "go on from the last one with a lower --learning_rate"
+    )
 
 
-def checkpoints(output_dir: Path) -> list[Path]:
-    """Finished checkpoints, oldest first."""
-    return sorted(path for path in output_dir.glob("checkpoint-*") if is_checkpoint(path))
-
-
-def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: int) -> None:
-    """All state that resuming needs. It appears under its name only when it is complete; old ones go."""
-    path = args.output_dir / f"checkpoint-{step:06d}"
-    staged = path.with_suffix(".tmp")
-    accelerator.save_state(str(staged))
-    accelerator.wait_for_everyone()  # each process writes a part
-    if accelerator.is_main_process:
-        for later in [other for other in checkpoints(args.output_dir) if other >= path]:
-            shutil.rmtree(later)  # the run went back to an earlier one
-        staged.rename(path)
-        for old in checkpoints(args.output_dir)[: -args.checkpoints_total_limit]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()
-
-
-def find_checkpoint(args: argparse.Namespace) -> Path | None:
-    """The checkpoint that `--resume_from_checkpoint` names; None to start from step 0.
+def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
+    """Run the training and return the folder of the exported model.
 
     Raises:
-        ValueError: it names something else; or it is not given, and the output folder holds another run's checkpoints.
+        SystemExit: `stop` got a signal; everything is saved.
+        FloatingPointError: the loss is not finite.
     """
-    if args.resume_from_checkpoint is None:
-        if checkpoints(args.output_dir):
-            raise ValueError(
-                f"{args.output_dir} holds checkpoints of an earlier run: go on with it by "
-                "--resume_from_checkpoint latest, or choose another --output_dir"
-            )
-        return None
-    if args.resume_from_checkpoint == "latest":
-        found = checkpoints(args.output_dir)
-        return found[-1] if found else None
-    path = Path(args.resume_from_checkpoint)
-    if not is_checkpoint(path):
-        raise ValueError(f"--resume_from_checkpoint {path} is not a checkpoint, expected 'latest' or checkpoint-STEP")
-    return path
-
-
-def train(args: argparse.Namespace) -> Path:
-    """Run the training and return the folder of the exported model."""
+    stop = stop or StopSignals()
     keep_freed_memory()
     checkpoint = find_checkpoint(args)
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -265,6 +233,9 @@ def train(args: argparse.Namespace) -> Path:
     for step, batch in enumerate(loader, start=first_step + 1):
         delta = encoder(batch["input"])  # [N, num_ws, w_dim]
         loss, parts = compute_loss(delta.float(), batch, w_loss, identity_net, args.identity_weight)
+        if not loss.isfinite():
+            position = (step - 1) * accelerator.num_processes + accelerator.process_index
+            raise FloatingPointError(describe_broken_loss(loss, step, data, batches.keys(position)))
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(encoder.parameters(), args.max_grad_norm)
         optimizer.step()
@@ -292,16 +263,21 @@ def train(args: argparse.Namespace) -> Path:
                 exported.save_pretrained(args.output_dir / "model")
                 best_path.write_text(json.dumps({"step": step, "w_error": best}) + "\n")
             ema.train()
-        if (
-            step % args.checkpointing_steps == 0 or step == args.max_train_steps
-        ):  # last: a run killed while it validates will do so again
+        stopped = stop.received(accelerator)
+        # After the validation: a run killed while it validates will do so again.
+        if stopped or step % args.checkpointing_steps == 0 or step == args.max_train_steps:
             save_checkpoint(accelerator, args, step)
+        if stopped and step < args.max_train_steps:
+            accelerator.end_training()
+            accelerator.print(f"stopped at step {step}; go on with --resume_from_checkpoint latest")
+            raise SystemExit(128 + (stop.number or signal.SIGTERM))
     accelerator.end_training()
     return args.output_dir / "model"
 
 
 def main(args: argparse.Namespace) -> None:
-    train(args)
+    with StopSignals() as stop:
+        train(args, stop)
 
 
 if __name__ == "__main__":
