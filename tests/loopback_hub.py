@@ -108,6 +108,7 @@ class Handler(BaseHTTPRequestHandler):
         ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)", "describe"),
         ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/revision/(?P<revision>.+)", "describe"),
         ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/refs", "list_refs"),
+        ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/auth-check/write", "check_right_to_write"),
         ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/preupload/(?P<revision>.+)", "announce_files"),
         ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/commit/(?P<revision>.+)", "make_commit"),
         ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/branch/(?P<branch>.+)", "make_branch"),
@@ -246,6 +247,11 @@ class Handler(BaseHTTPRequestHandler):
         sha = repo.resolve(revision)
         siblings = [{"rfilename": path} for path in repo.commits[sha]]
         self.reply({"id": repo.name, "sha": sha, "private": repo.private, "tags": [], "siblings": siblings})
+
+    def check_right_to_write(self, repo: Repo, body: bytes) -> None:
+        if self.token() != OWNER:
+            raise RefusalError(403, message="you don't have the right to write")
+        self.reply({})
 
     def list_refs(self, repo: Repo, body: bytes) -> None:
         branches = [{"name": n, "ref": f"refs/heads/{n}", "targetCommit": sha} for n, sha in repo.refs.items()]

@@ -477,6 +477,51 @@ def test_a_push_that_breaks_off_changes_nothing(hub, client, model_dir):
     assert "ConnectionError" in caught.value.kinds
 
 
+# From a training run
+
+TRAIN = """
+from training.train import main, parse_args
+main(parse_args({words!r}))
+"""
+
+
+def training_words(model_dir: Path, pairs_dir: Path, output_dir: Path, *more: str) -> list[str]:
+    options = {"task": "sketch", "pairs_dir": pairs_dir, "output_dir": output_dir, "train_batch_size": 4}
+    options |= {"pretrained_model_name_or_path": model_dir, "num_validation_pairs": 4, "max_train_steps": 2}
+    options |= {"dataloader_num_workers": 0, "mixed_precision": "no", "report_to": "none", "hub_model_id": "org/run"}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return [*words, "--push_to_hub", *more]
+
+
+def test_a_training_run_is_pushed(hub, client, model_dir, pairs_dir, tmp_path, monkeypatch):
+    words = training_words(model_dir, pairs_dir, tmp_path / "run", "--hub_token", OWNER, "--hub_private_repo")
+    client.run(TRAIN.format(words=words), model_dir)
+    repo, exported = hub.repos["org/run"], PSPModel.from_pretrained(tmp_path / "run" / "model")
+    assert repo.private and len(repo.messages) == 2  # the hub's own commit, and ours
+    assert not any("checkpoint" in name or name.endswith((".bin", ".pkl")) for name in repo.files)
+    client.load("org/run", output=tmp_path / "loaded")
+    assert_loaded(tmp_path / "loaded", exported)
+    card = ModelCard(repo.files["README.md"].decode())
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert f"after step 2, the w error is {best['w_error']:.4f} (mean face: 1) on 4" in card.text
+    assert f"--pairs_dir {pairs_dir.name} " in card.text and "--max_train_steps 2" in card.text
+    assert OWNER not in card.text and str(tmp_path) not in card.text and str(pairs_dir.parent) not in card.text
+    assert OWNER not in (tmp_path / "run" / "training_args.json").read_text()
+
+
+def test_a_run_that_could_not_be_pushed_does_not_start(hub, client, model_dir, pairs_dir, tmp_path):
+    words = training_words(model_dir, pairs_dir, tmp_path / "run", "--hub_token", READER)
+    with pytest.raises(CallError, match="may not write to org/run"):
+        client.run(TRAIN.format(words=words), model_dir)
+    client.push(model_dir, "org/run")
+    with pytest.raises(CallError, match="may not write to org/run"):
+        client.run(TRAIN.format(words=words), model_dir)
+    words[words.index("org/run")] = "run"
+    with pytest.raises(CallError, match="needs --hub_model_id owner/name, got 'run'"):
+        client.run(TRAIN.format(words=words), model_dir)
+    assert not (tmp_path / "run" / "model").exists()
+
+
 # The command line
 
 

@@ -36,6 +36,7 @@ from training.identity import IdentityFromW, embed_all
 from training.losses import WError
 from training.networks import FaceRecogniser
 from training.pairs import GeneratedPairs, PairStore
+from training.publish import claim_repository, publish
 from training.validation import load_model, log_picture, picture_grid, w_error
 
 LOGGING_STEPS = 50
@@ -87,6 +88,10 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoints_total_limit", type=int, default=2)
     parser.add_argument("--resume_from_checkpoint", help="a checkpoint folder, or 'latest'")
     parser.add_argument("--validation_steps", type=int, default=1000)
+    parser.add_argument("--push_to_hub", action="store_true", help="push the exported model at the end")
+    parser.add_argument("--hub_model_id", metavar="OWNER/NAME", help="where to; made if it is missing")
+    parser.add_argument("--hub_token", help="by default the one of `hf auth login`")
+    parser.add_argument("--hub_private_repo", action="store_true")
     parser.add_argument("--report_to", choices=["tensorboard", "none"], default="tensorboard")
     args = parser.parse_args(args)
     if args.generated_pairs:
@@ -189,7 +194,10 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
     )
     set_seed(args.seed)
     settings = {key: value if isinstance(value, int | float) else str(value) for key, value in vars(args).items()}
+    settings.pop("hub_token")
     if accelerator.is_main_process:
+        if args.push_to_hub:
+            claim_repository(args.hub_model_id, args.hub_token, args.hub_private_repo or None)
         (args.output_dir / "training_args.json").write_text(json.dumps(settings, indent=2) + "\n")
         accelerator.init_trackers("psp", config=settings)
 
@@ -272,6 +280,8 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
             accelerator.print(f"stopped at step {step}; go on with --resume_from_checkpoint latest")
             raise SystemExit(128 + (stop.number or signal.SIGTERM))
     accelerator.end_training()
+    if args.push_to_hub and accelerator.is_main_process:
+        accelerator.print(f"pushed to {publish(args, len(training), len(held_out)).commit_url}")
     return args.output_dir / "model"
 
 
