@@ -503,7 +503,7 @@ def test_a_training_run_is_pushed(hub, client, model_dir, pairs_dir, tmp_path, m
     assert_loaded(tmp_path / "loaded", exported)
     card = ModelCard(repo.files["README.md"].decode())
     best = json.loads((tmp_path / "run" / "best.json").read_text())
-    assert f"after step 2, the w error is {best['w_error']:.4f} (mean face: 1) on 4" in card.text
+    assert f"after step 2, the w error is {best['w_error']:.4f} (mean face: 1)\non 4 pairs" in card.text
     assert f"--pairs_dir {pairs_dir.name} " in card.text and "--max_train_steps 2" in card.text
     assert OWNER not in card.text and str(tmp_path) not in card.text and str(pairs_dir.parent) not in card.text
     assert OWNER not in (tmp_path / "run" / "training_args.json").read_text()
