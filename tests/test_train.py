@@ -217,6 +217,32 @@ def test_stored_or_generated_pairs_but_not_both(arguments, capsys):
     assert "not allowed with argument --pairs_dir" in capsys.readouterr().err
 
 
+def test_accumulated_steps_resume_exactly(run):
+    options = ["--gradient_accumulation_steps", "2", "--checkpointing_steps", "1", "--checkpoints_total_limit", "9"]
+    straight = run(*options, "--train_batch_size", "2")
+    checkpoint = straight / "checkpoint-000003"
+    assert state(checkpoint)[EMA]["n_averaged"] == 3
+    assert state(checkpoint)[SCHEDULER]["last_epoch"] == 3
+    resumed = run(*options, "--train_batch_size", "2", "--resume_from_checkpoint", str(checkpoint), output="resumed")
+    assert equal(state(resumed / "checkpoint-000005"), state(straight / "checkpoint-000005"))
+
+
+def test_accumulation_averages_the_gradients_of_its_batches(run, monkeypatch):
+    """Of the batches 0 and 1: what one step takes is the mean of what they give alone."""
+
+    def clip(accelerator, parameters, max_norm):
+        gradients.append([p.grad.clone() for p in parameters])
+
+    gradients: list[list[Tensor]] = []
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", clip)
+    run("--max_train_steps", "2", "--learning_rate", "0")
+    one, two = gradients
+    gradients.clear()
+    run("--max_train_steps", "1", "--learning_rate", "0", "--gradient_accumulation_steps", "2", output="both")
+    for first, second, both in zip(one, two, gradients[0], strict=True):
+        torch.testing.assert_close(both, (first + second) / 2)
+
+
 def test_the_last_step_is_saved_too(run):
     assert names(run("--checkpointing_steps", "3")) == ["checkpoint-000003", "checkpoint-000005"]
     assert names(run("--checkpointing_steps", "100", output="short")) == ["checkpoint-000005"]

@@ -74,6 +74,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataloader_num_workers", type=int, default=1)
     # optimisation
     parser.add_argument("--train_batch_size", type=int, default=32, help="per process")
+    parser.add_argument("--gradient_accumulation_steps", type=int, default=1, help="batches to one step")
     parser.add_argument("--max_train_steps", type=int, default=8000)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--lr_scheduler", default="cosine", help="any name of diffusers.optimization")
@@ -189,6 +190,7 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
     trackers = None if args.report_to == "none" else args.report_to
     accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
         log_with=trackers,
         project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir / "logs"),
     )
@@ -227,28 +229,32 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
             best = json.loads(best_path.read_text())["w_error"]
 
     data, training, held_out = load_data(args, generator)
+    # The batches are dealt to the processes, and several make a step.
+    batches_per_step = accelerator.num_processes * args.gradient_accumulation_steps
     steps = (first_step, args.max_train_steps, args.gentle_steps)
-    # The batches are dealt to the processes.
-    batches = StepBatches(
-        training, args.train_batch_size, args.seed, *(step * accelerator.num_processes for step in steps)
-    )
+    batches = StepBatches(training, args.train_batch_size, args.seed, *(step * batches_per_step for step in steps))
     loader = accelerator.prepare(
         DataLoader(data, batch_sampler=batches, num_workers=args.dataloader_num_workers, pin_memory=False)
     )
     accelerator.print(f"{len(training)} training and {len(held_out)} held-out pairs, from step {first_step}")
 
     progress = tqdm(total=args.max_train_steps, initial=first_step, disable=not accelerator.is_main_process)
-    for step, batch in enumerate(loader, start=first_step + 1):
-        delta = encoder(batch["input"])  # [N, num_ws, w_dim]
-        loss, parts = compute_loss(delta.float(), batch, w_loss, identity_net, args.identity_weight)
-        if not loss.isfinite():
-            position = (step - 1) * accelerator.num_processes + accelerator.process_index
-            raise FloatingPointError(describe_broken_loss(loss, step, data, batches.keys(position)))
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(encoder.parameters(), args.max_grad_norm)
-        optimizer.step()
+    for number, batch in enumerate(loader, start=first_step * args.gradient_accumulation_steps):
+        step = number // args.gradient_accumulation_steps + 1
+        with accelerator.accumulate(encoder):
+            delta = encoder(batch["input"])  # [N, num_ws, w_dim]
+            loss, parts = compute_loss(delta.float(), batch, w_loss, identity_net, args.identity_weight)
+            if not loss.isfinite():
+                keys = batches.keys(number * accelerator.num_processes + accelerator.process_index)
+                raise FloatingPointError(describe_broken_loss(loss, step, data, keys))
+            accelerator.backward(loss)
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(encoder.parameters(), args.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+        if not accelerator.sync_gradients:
+            continue
         scheduler.step()
-        optimizer.zero_grad()
         ema.update_parameters(accelerator.unwrap_model(encoder))
         progress.update()
 
