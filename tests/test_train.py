@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from psp_hub import PSPModel, model
 from psp_hub.generators import load_generator
@@ -26,6 +27,7 @@ from training.data import Drawings, LineArt
 from training.identity import IdentityFromW
 from training.losses import WError
 from training.pairs import PairStore
+from training.plan import activation_bytes
 from training.train import build_model, ema_update, parse_args
 from training.validation import picture_grid, w_error
 
@@ -215,6 +217,33 @@ def test_stored_or_generated_pairs_but_not_both(arguments, capsys):
         with pytest.raises(SystemExit):
             parse_args(words)
     assert "not allowed with argument --pairs_dir" in capsys.readouterr().err
+
+
+def test_dry_run_says_the_plan_and_writes_nothing(run, arguments, tmp_path, capsys, tiny_model):
+    words = arguments("--dry_run", "--gradient_accumulation_steps", "2", "--push_to_hub")
+    with pytest.raises(SystemExit) as ended:
+        train.train(parse_args(words))
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"{sum(p.numel() for p in tiny_model.encoder.parameters()):,} parameters" in said
+    assert "16 training and 4 held-out examples" in said and "5 of 8 examples (2.5 epochs, 1 processes)" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_activations_are_what_the_graph_holds():
+    """A network whose backward pass needs its input and nothing else: 4 bytes a pixel."""
+
+    class Linear(nn.Module):
+        config, device = SimpleNamespace(in_channels=1), torch.device("cpu")
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return (x * self.weight).sum()
+
+    assert activation_bytes(Linear(), autocast=False) == 4 * 256 * 256
 
 
 def test_accumulated_steps_resume_exactly(run):

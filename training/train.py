@@ -36,6 +36,7 @@ from training.identity import IdentityFromW, embed_all
 from training.losses import WError
 from training.networks import FaceRecogniser
 from training.pairs import GeneratedPairs, PairStore
+from training.plan import describe
 from training.publish import claim_repository, publish
 from training.validation import load_model, log_picture, picture_grid, w_error
 
@@ -89,6 +90,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoints_total_limit", type=int, default=2)
     parser.add_argument("--resume_from_checkpoint", help="a checkpoint folder, or 'latest'")
     parser.add_argument("--validation_steps", type=int, default=1000)
+    parser.add_argument("--dry_run", action="store_true", help="say what would be done, and write nothing")
     parser.add_argument("--push_to_hub", action="store_true", help="push the exported model at the end")
     parser.add_argument("--hub_model_id", metavar="OWNER/NAME", help="where to; made if it is missing")
     parser.add_argument("--hub_token", help="by default the one of `hf auth login`")
@@ -186,8 +188,9 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
     stop = stop or StopSignals()
     keep_freed_memory()
     checkpoint = find_checkpoint(args)
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    trackers = None if args.report_to == "none" else args.report_to
+    if not args.dry_run:
+        args.output_dir.mkdir(parents=True, exist_ok=True)
+    trackers = None if args.report_to == "none" or args.dry_run else args.report_to
     accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
         gradient_accumulation_steps=args.gradient_accumulation_steps,
@@ -197,7 +200,7 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
     set_seed(args.seed)
     settings = {key: value if isinstance(value, int | float) else str(value) for key, value in vars(args).items()}
     settings.pop("hub_token")
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and not args.dry_run:
         if args.push_to_hub:
             claim_repository(args.hub_model_id, args.hub_token, args.hub_private_repo or None)
         (args.output_dir / "training_args.json").write_text(json.dumps(settings, indent=2) + "\n")
@@ -229,6 +232,12 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
             best = json.loads(best_path.read_text())["w_error"]
 
     data, training, held_out = load_data(args, generator)
+    if args.dry_run:
+        plan = describe(
+            args, accelerator.unwrap_model(encoder), len(training), len(held_out), accelerator.num_processes
+        )
+        accelerator.print(plan)
+        raise SystemExit(0)
     # The batches are dealt to the processes, and several make a step.
     batches_per_step = accelerator.num_processes * args.gradient_accumulation_steps
     steps = (first_step, args.max_train_steps, args.gentle_steps)
