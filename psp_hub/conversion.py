@@ -19,7 +19,7 @@ from diffusers import ModelMixin
 from torch import Tensor, nn
 
 from psp_hub.checkpoints import Persistent, read_nvidia_pickle, read_torch, state_dict_of
-from psp_hub.config import PSPConfig
+from psp_hub.config import GeneratorReference, PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator
 from psp_hub.generators.stylegan2 import StyleGAN2
@@ -85,7 +85,11 @@ class Conversion:
             raise
 
 
-def convert(path: str | Path, generator: Generator | None = None, base_generator: Any = None) -> Conversion:
+def convert(
+    path: str | Path,
+    generator: Generator | None = None,
+    base_generator: str | GeneratorReference | None = None,
+) -> Conversion:
     """Convert a checkpoint file.
 
     The new model gives the pictures of the old one. An average latent that differs from the generator's `w_avg`, or
@@ -121,7 +125,9 @@ def convert(path: str | Path, generator: Generator | None = None, base_generator
     raise ValueError(f"{path} holds {names}; expected {KINDS}")
 
 
-def convert_psp(contents: Mapping[str, Any], generator: Generator | None, base_generator: Any) -> Conversion:
+def convert_psp(
+    contents: Mapping[str, Any], generator: Generator | None, base_generator: str | GeneratorReference | None
+) -> Conversion:
     """A pSp or e4e checkpoint; see `convert`."""
     parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "decoder": {}}
     for name, tensor in contents["state_dict"].items():
