@@ -25,6 +25,7 @@ from psp_hub.generators.base import Generator
 from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.model import PSPModel
 from psp_hub.original import decoder_key, encoder_key, equalise, from_nvidia
+from psp_hub.saving import save_component
 
 KINDS = (
     "a pSp or e4e checkpoint (.pt with state_dict), a StyleGAN2 generator (.pt with g_ema) "
@@ -78,7 +79,7 @@ class Conversion:
             if self.model:
                 self.model.save_pretrained(staged, **options)
             else:
-                self.generator.save_pretrained(str(staged))
+                save_component(self.generator, staged)
             staged.rename(folder)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
@@ -112,6 +113,8 @@ def convert(
     path = Path(path)
     contents = read_nvidia_pickle(path) if path.suffix.lower() == ".pkl" else read_torch(path)
     keys = set(contents) if isinstance(contents, dict) else set()
+    for name in keys & {"state_dict", "g_ema"}:
+        check_tensors(contents[name], f"{name} in {path}")
     if "state_dict" in keys and any(name.startswith("encoder.") for name in contents["state_dict"]):
         return convert_psp(contents, generator, base_generator)
     if generator is not None and keys & {"g_ema", "G_ema"}:
@@ -123,6 +126,15 @@ def convert(
         return convert_generator(state, w_avg, "StyleGAN2-ADA generator")
     names = ", ".join(sorted(map(str, keys))[:8]) or type(contents).__name__
     raise ValueError(f"{path} holds {names}; expected {KINDS}")
+
+
+def check_tensors(value: Any, name: str) -> None:
+    """Raise ValueError unless it is a dictionary of tensors by name."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is a {type(value).__name__}, expected tensors by name")
+    for key, tensor in value.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} has {type(tensor).__name__} under {key!r}, expected tensors by name")
 
 
 def convert_psp(

@@ -267,7 +267,7 @@ def test_missing_and_unknown_files(tmp_path):
     for contents, named in (
         ({"model": {}}, "model"),
         ([1, 2], "list"),
-        ({"state_dict": {"conv.weight": 1}}, "state_dict"),
+        ({"state_dict": {"conv.weight": START}}, "state_dict"),
     ):
         with pytest.raises(ValueError, match=f"holds {named}; expected a pSp or e4e checkpoint"):
             convert(save(contents, tmp_path / "other.pt"))
@@ -275,6 +275,20 @@ def test_missing_and_unknown_files(tmp_path):
         (tmp_path / name).write_text("<html>Quota exceeded</html>")
         with pytest.raises(ValueError, match=f"{name} is damaged or not a"):
             convert(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ({"state_dict": 5}, "state_dict in .*is a int"),
+        ({"g_ema": [START]}, "g_ema in .*is a list"),
+        ({"state_dict": {"encoder.x": "text"}}, "has str under 'encoder.x'"),
+        ({"g_ema": {3: START}}, "has Tensor under 3"),
+    ],
+)
+def test_what_holds_no_tensors_is_refused(tmp_path, contents, message):
+    with pytest.raises(ValueError, match=f"{message}, expected tensors by name"):
+        convert(save(contents, tmp_path / "odd.pt"))
 
 
 @pytest.mark.parametrize("legacy", [False, True])
