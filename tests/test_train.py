@@ -485,7 +485,7 @@ def test_accelerate_launch(arguments, generator_dir, tmp_path):
     assert "step 2: w error" in output
     folder = tmp_path / "run"
     encoder = PSPModel.from_pretrained(folder / "model").encoder
-    assert encoder.config.stage_widths == [32, 64, 160, 256] and encoder.dtype == torch.float32
+    assert encoder.config.stage_widths == [64, 128, 256] and encoder.dtype == torch.float32
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder / "logs" / "psp")).Reload()
