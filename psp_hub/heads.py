@@ -95,7 +95,7 @@ class MapToBase(nn.Module):
     """map2style for aligned pictures: few channels, then one linear layer over all positions.
 
     The parts of a face have their places, so each place gets weights of its own. `MapToStyle` shares them all over
-    the picture and learns several times slower.
+    the picture, and learned more slowly.
     """
 
     def __init__(self, in_channels: int, width: int, size: int, w_dim: int):

@@ -56,7 +56,7 @@ def draw_gently(
 ) -> Tensor:
     """A drawing for the first steps of training: nothing is damaged or displaced, and some are the grey photo.
 
-    What an encoder learns from these carries over to the others, and it learns it in half the time.
+    What an encoder learns from these carries over to the others, and it learns it faster.
     Arguments and result are those of `draw`.
     """
     grey = to_grey(image)
