@@ -6,9 +6,7 @@
 Sizes come from the shapes of the tensors. Every tensor of the file must find its place and every place its tensor.
 """
 
-import math
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +19,16 @@ from torch import Tensor, nn
 from psp_hub.checkpoints import Persistent, read_nvidia_pickle, read_torch, state_dict_of
 from psp_hub.config import GeneratorReference, PSPConfig
 from psp_hub.encoder import PSPEncoder
-from psp_hub.generators.base import Generator
+from psp_hub.generators.base import W_AVG_SAMPLES, Generator, estimate_w_avg
 from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.model import PSPModel
 from psp_hub.original import decoder_key, encoder_key, equalise, from_nvidia
-from psp_hub.saving import save_component
+from psp_hub.saving import save_component, staged
 
 KINDS = (
     "a pSp or e4e checkpoint (.pt with state_dict), a StyleGAN2 generator (.pt with g_ema) "
     "or a StyleGAN2-ADA pickle (.pkl with G_ema)"
 )
-W_AVG_SAMPLES = 100_000
 # The name of a task in `opts` of the original, and here; the channels decide where the options are missing.
 TASK_NAMES = {
     "ffhq_encode": "inversion",
@@ -61,11 +58,8 @@ class Conversion:
         lines += [f"left: {text}" for text in self.left or ["nothing"]]
         return "\n".join([*lines, *self.notes])
 
-    def save(self, folder: str | Path, **options: Any) -> None:
-        """Write the model or the generator; the folder appears when it is complete.
-
-        Args:
-            options: go to `PSPModel.save_pretrained`.
+    def save(self, folder: str | Path) -> None:
+        """Write the model or the generator: all of it or nothing.
 
         Raises:
             ValueError: the folder exists.
@@ -74,16 +68,11 @@ class Conversion:
         folder = Path(folder)
         if folder.exists():
             raise ValueError(f"{folder} exists already; choose another name, or delete it first")
-        staged = folder.with_name(folder.name + ".tmp")
-        try:
-            if self.model:
-                self.model.save_pretrained(staged, **options)
-            else:
-                save_component(self.generator, staged)
-            staged.rename(folder)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
+        if self.model:
+            self.model.save_pretrained(folder)
+        else:
+            with staged(folder) as stage:
+                save_component(self.generator, stage)
 
 
 def convert(
@@ -328,13 +317,3 @@ def shift_styles(encoder: PSPEncoder, offset: Tensor) -> None:
         if not torch.equal(offset, offset[:1].expand_as(offset)):
             raise ValueError("latent_avg differs between the layers, expected one row for an encoder into W")
         heads.linear.bias = nn.Parameter(heads.linear.bias + offset[0])
-
-
-@torch.no_grad()
-def estimate_w_avg(generator: Generator, batch_size: int = 1000) -> Tensor:
-    """Mean of the mapping network's output, [w_dim]."""
-    total = torch.zeros(generator.w_dim, dtype=torch.float64)
-    for seed in range(math.ceil(W_AVG_SAMPLES / batch_size)):
-        z = torch.randn(batch_size, generator.w_dim, generator=torch.Generator().manual_seed(seed))
-        total += generator.mapping(z).double().sum(dim=0)
-    return (total / (math.ceil(W_AVG_SAMPLES / batch_size) * batch_size)).float()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 SE_REDUCTION = 16
 Activation = Callable[[int], nn.Module]  # channels -> module
-# PReLU is the original's; its backward pass takes a fifth of a training step on a CPU.
+# PReLU is the original's; ReLU is cheaper to train on a CPU.
 ACTIVATIONS: dict[str, Activation] = {"prelu": nn.PReLU, "relu": lambda channels: nn.ReLU(inplace=True)}
 # The trunk of the paper, 50 layers deep: stages end after blocks 2, 6, 20 and 23.
 IR_SE50 = {

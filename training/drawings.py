@@ -87,7 +87,7 @@ def blur(x: Tensor, sigma: float) -> Tensor:
     weights = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
     weights = (weights / (2 * weights.sum() - weights[0])).tolist()
     for dim in (2, 3):
-        # A sum of shifted pictures: `conv2d` with one channel takes three times as long on a CPU.
+        # A sum of shifted pictures: `conv2d` with one channel is slower on a CPU.
         padded, size = pad(x, dim, radius, radius, "reflect"), x.shape[dim]
         x = padded.narrow(dim, radius, size) * weights[0]
         for d in range(1, radius + 1):

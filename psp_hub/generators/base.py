@@ -12,6 +12,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
+W_AVG_SAMPLES = 65_536
 NoiseMode = Literal["const", "random", "none"]
 
 
@@ -40,3 +41,10 @@ def check_noise_mode(noise_mode: str) -> None:
     """Raise ValueError unless `noise_mode` is one of `NoiseMode`."""
     if noise_mode not in get_args(NoiseMode):
         raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {', '.join(get_args(NoiseMode))}")
+
+
+@torch.no_grad()
+def estimate_w_avg(generator: Generator) -> Tensor:
+    """Mean of w over fixed random latents, summed in float64: the same on every machine up to rounding."""
+    z = torch.randn(W_AVG_SAMPLES, generator.w_dim, generator=torch.Generator().manual_seed(0))
+    return torch.cat([generator.mapping(part).double() for part in z.split(4096)]).mean(dim=0).float()

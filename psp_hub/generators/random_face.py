@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from psp_hub.generators.base import estimate_w_avg
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
-
-W_AVG_SAMPLES = 65_536
 
 
 def read_constants(root: Traversable, network: str) -> dict[str, Tensor]:
@@ -86,10 +85,3 @@ def modulation_state(constants: dict[str, Tensor], ours: str, theirs: str) -> di
         f"{ours}.weight": constants[f"{theirs}.weight"],
         f"{ours}.bias": constants[f"{theirs}.bias"].flatten(),
     }
-
-
-@torch.no_grad()
-def estimate_w_avg(generator: MobileStyleGAN) -> Tensor:
-    """Mean of w over fixed random latents, summed in float64: the same on every machine up to rounding."""
-    z = torch.randn(W_AVG_SAMPLES, generator.w_dim, generator=torch.Generator().manual_seed(0))
-    return torch.cat([generator.mapping(part).double() for part in z.split(4096)]).mean(dim=0).float()

@@ -35,7 +35,7 @@ class StyledConv(nn.Module):
         super().__init__()
         self.up = up
         self.modulation = style_to_factors(w_dim, in_channels)
-        # A transposed convolution wants its inputs first; transposing at run time would cost 10 to 25 ms per layer.
+        # A transposed convolution wants its inputs first; transposing at run time would cost more than it looks.
         shape = (in_channels, out_channels) if up else (out_channels, in_channels)
         self.weight = nn.Parameter(torch.randn(*shape, 3, 3) / (9 * in_channels) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))
