@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psp_hub.latents import random_z
-from training import losses
 from training.identity import IdentityFromW
 from training.losses import WError
 from training.train import compute_loss
@@ -14,7 +13,7 @@ from training.train import compute_loss
 
 @pytest.fixture
 def w_loss(tiny_generator, monkeypatch) -> WError:
-    monkeypatch.setattr(losses, "W_STD_SAMPLES", 2000)
+    monkeypatch.setattr("training.losses.w_error.W_STD_SAMPLES", 2000)
     return WError(tiny_generator)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from psp_hub import PSPModel, model
 from psp_hub.generators import load_generator
-from training import losses, train, validation
+from training import train, validation
 from training.checkpoints import StopSignals, checkpoints, find_checkpoint
 from training.data import Drawings, LineArt
 from training.identity import IdentityFromW
@@ -63,7 +63,7 @@ def run(arguments, monkeypatch) -> Callable[..., Path]:
     """Function of further options: trains, and returns the output folder."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # bit for bit holds there
     monkeypatch.setattr(validation, "GRID_ROWS", 2)
-    monkeypatch.setattr(losses, "W_STD_SAMPLES", 500)
+    monkeypatch.setattr("training.losses.w_error.W_STD_SAMPLES", 500)
 
     def start(*more: str, output: str = "run") -> Path:
         args = parse_args(arguments(*more, output=output))

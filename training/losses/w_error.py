@@ -1,4 +1,4 @@
-"""Losses, one small function or module each."""
+"""How far the styles of a pair are from the answer."""
 
 import torch
 from torch import Tensor, nn
