@@ -35,7 +35,7 @@ TASK_NAMES = {
     "ffhq_frontalize": "frontalization",
     "celebs_sketch_to_face": "sketch",
     "celebs_seg_to_face": "segmentation",
-    "celebs_super_resolution": "super_resolution",
+    "celebs_super_resolution": "super-resolution",
 }
 TASKS_BY_CHANNELS = {1: "sketch", 3: "inversion", 19: "segmentation"}
 INPUT_KINDS = {1: "drawing", 3: "photo", 19: "labels"}

@@ -1,6 +1,10 @@
 """The tasks, one row each. The model, the app and the training scripts read this table and nothing else."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+LOSSES = ("w", "l2", "lpips", "id", "w_norm", "l2_crop", "lpips_crop")
 
 
 @dataclass(frozen=True)
@@ -10,17 +14,72 @@ class TaskSpec:
     Args:
         in_channels: channels of the encoder's input.
         input_kind: how pictures are prepared, a key of `psp_hub.preprocessing.PREPARATIONS`.
+        source: how training makes the input from the target, a key of `training.sources.SOURCES`.
+        loss_weights: weight of each of `LOSSES`; "w" counts where the w of a target is known.
         mixed_groups: groups of styles that an input of this task leaves open: variations draw them anew.
+        source_options: further arguments of the source's maker.
+        random_flip: mirror half of the photos that training draws its targets from.
     """
 
     in_channels: int
     input_kind: str
-    mixed_groups: tuple[str, ...]
+    source: str
+    loss_weights: Mapping[str, float]
+    mixed_groups: tuple[str, ...] = ("fine",)
+    source_options: Mapping[str, Any] = field(default_factory=dict)
+    random_flip: bool = False
 
 
+def weights(**given: float) -> dict[str, float]:
+    """Weights of all `LOSSES`: 1 for w, zero for those that are not given."""
+    return dict.fromkeys(LOSSES, 0.0) | {"w": 1.0} | given
+
+
+# Weights of the image losses, flips and factors: the training commands that the authors of pSp published with their
+# code. What variations draw anew are the paper's layers 8 to 18 everywhere: drawings and label maps say nothing of
+# colour, and of a photo, variations are the same face in other colours and light.
 TASKS = {
-    # A drawing says nothing about colour: the fine styles (64 px and up) are free.
-    "sketch": TaskSpec(in_channels=1, input_kind="drawing", mixed_groups=("fine",)),
+    "inversion": TaskSpec(
+        in_channels=3,
+        input_kind="photo",
+        source="identity",
+        loss_weights=weights(l2=1, lpips=0.8, id=0.1),
+        random_flip=True,
+    ),
+    "sketch": TaskSpec(
+        in_channels=1,
+        input_kind="drawing",
+        source="drawing",
+        loss_weights=weights(l2=1, lpips=0.8, w_norm=0.005),
+    ),
+    "segmentation": TaskSpec(
+        in_channels=19,
+        input_kind="labels",
+        source="labels",
+        loss_weights=weights(l2=1, lpips=0.8, w_norm=0.005),
+    ),
+    "super-resolution": TaskSpec(
+        in_channels=3,
+        input_kind="photo",
+        source="degradation",
+        source_options={"factors": (1, 2, 4, 8, 16, 32)},
+        loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
+    ),
+    # Input and target are mirrored independently, so that the answer that errs least is a frontal face.
+    "frontalization": TaskSpec(
+        in_channels=3,
+        input_kind="photo",
+        source="flip",
+        loss_weights=weights(l2=0.001, lpips=0.08, l2_crop=0.01, lpips_crop=0.8, id=1, w_norm=0.005),
+        random_flip=True,
+    ),
+    # Shown in the paper, but neither code nor weights of the losses are published: those of super-resolution.
+    "inpainting": TaskSpec(
+        in_channels=4,
+        input_kind="masked",
+        source="mask",
+        loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
+    ),
 }
 
 

@@ -101,7 +101,7 @@ def test_every_encoder(tmp_path, head):
         (3, None, "inversion", "photo"),
         (19, None, "segmentation", "labels"),
         (1, "celebs_sketch_to_face", "sketch", "drawing"),
-        (3, "celebs_super_resolution", "super_resolution", "photo"),
+        (3, "celebs_super_resolution", "super-resolution", "photo"),
         (3, "ffhq_frontalize", "frontalization", "photo"),
         (3, "my_own", "inversion", "photo"),
     ],
