@@ -220,12 +220,30 @@ def test_an_epoch_is_a_permutation():
         assert all(len(batch) == 2 and all(key[0] == number for key in batch) for batch in epoch)
 
 
-def test_the_rest_of_an_epoch_is_left_out():
-    batches = list(StepBatches(list(range(10)), 3, seed=0, first=0, last=6))
-    for epoch in (batches[:3], batches[3:]):
-        drawn = [i for batch in epoch for _, i, _ in batch]
-        assert len(set(drawn)) == 9
-    assert [batch[0][0] for batch in batches] == [0, 0, 0, 1, 1, 1]
+def test_a_batch_may_span_two_epochs():
+    batches = list(StepBatches(list(range(10)), 4, seed=0, first=0, last=5))
+    assert [[epoch for epoch, _, _ in batch] for batch in batches] == [
+        [0] * 4,
+        [0] * 4,
+        [0, 0, 1, 1],
+        [1] * 4,
+        [1] * 4,
+    ]
+    drawn = [key[:2] for batch in batches for key in batch]
+    assert sorted(drawn) == [(epoch, i) for epoch in (0, 1) for i in range(10)]
+
+
+@pytest.mark.parametrize(("size", "per_step"), [(6, 1), (3, 2), (2, 3), (1, 6)])
+def test_a_step_sees_the_same_examples_however_they_are_dealt(size, per_step):
+    def steps(size: int, per_step: int) -> list[list[tuple]]:
+        numbers = (0, 7 * per_step, 4 * per_step)  # 7 steps, gentle drawings in 4 of them
+        keys = [key for batch in StepBatches(list(range(10)), size, 3, *numbers, per_step) for key in batch]
+        return [keys[i : i + size * per_step] for i in range(0, len(keys), size * per_step)]
+
+    assert steps(size, per_step) == steps(6, 1)
+    assert [{share for _, _, share in step} for step in steps(size, per_step)] == [{1.0}, {0.75}, {0.5}, {0.25}] + [
+        {0.0}
+    ] * 3
 
 
 @pytest.mark.parametrize("first", [0, 1, 4, 5, 11])
@@ -249,10 +267,10 @@ def test_the_order_depends_on_the_seed():
     assert first != second
 
 
-def test_too_few_pairs_are_refused():
-    StepBatches([1, 2, 3], 3, 0, 0, 1)
-    with pytest.raises(ValueError, match="2 training pairs, expected at least one batch of 3"):
-        StepBatches([1, 2], 3, 0, 0, 1)
+def test_one_example_makes_batches_and_none_is_refused():
+    assert list(StepBatches([5], 3, seed=0, first=0, last=1)) == [[(0, 5, 0.0), (1, 5, 0.0), (2, 5, 0.0)]]
+    with pytest.raises(ValueError, match="no training examples"):
+        StepBatches([], 3, 0, 0, 1)
 
 
 # Split

@@ -103,20 +103,38 @@ class LabelledFaces:
 
 
 class StepBatches:
-    """Batches of (epoch, i, gentle_share) keys from step `first` to step `last`; each epoch is its own permutation.
+    """Batches of (epoch, i, gentle_share) keys from batch `first` to batch `last`, counted from 0.
 
-    Starting at a step instead of skipping batches makes resuming exact and immediate. The share of gentle drawings
-    falls from 1 at step 0 to 0 at `gentle_steps`.
+    They are cut from one endless row of examples, each epoch a permutation of its own, so that what a step sees does
+    not depend on how its examples are dealt to processes and batches. Starting at a batch instead of skipping those
+    before it makes resuming exact and immediate. The share of gentle drawings falls from 1 at the first step to 0
+    after `gentle_steps` batches.
+
+    Args:
+        indices: positions of the training examples; one that is there twice is seen twice in an epoch.
+        batches_per_step: that make one step of the optimiser, of all processes together.
+
+    Raises:
+        ValueError: no examples.
     """
 
     drop_last = True
 
-    def __init__(self, indices: list[int], batch_size: int, seed: int, first: int, last: int, gentle_steps: int = 0):
-        if len(indices) < batch_size:
-            raise ValueError(f"{len(indices)} training pairs, expected at least one batch of {batch_size}")
+    def __init__(
+        self,
+        indices: list[int],
+        batch_size: int,
+        seed: int,
+        first: int,
+        last: int,
+        gentle_steps: int = 0,
+        batches_per_step: int = 1,
+    ):
+        if not indices:
+            raise ValueError("no training examples, expected one or more")
         self.indices, self.batch_size, self.seed, self.first, self.last = indices, batch_size, seed, first, last
-        self.gentle_steps = gentle_steps
-        self.order: tuple[int, np.ndarray] = (-1, np.array([]))  # of the last epoch that was asked for
+        self.gentle_steps, self.batches_per_step = gentle_steps, batches_per_step
+        self.orders: dict[int, np.ndarray] = {}  # of the last epochs that were asked for
 
     def __len__(self) -> int:
         return self.last - self.first
@@ -124,14 +142,22 @@ class StepBatches:
     def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
         return map(self.keys, range(self.first, self.last))
 
-    def keys(self, step: int) -> list[tuple[int, int, float]]:
-        """The batch of a step, counted from 0."""
-        epoch, batch = divmod(step, len(self.indices) // self.batch_size)
-        if epoch != self.order[0]:
-            self.order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.indices)
-        part = self.order[1][batch * self.batch_size : (batch + 1) * self.batch_size]
-        gentle_share = max(0.0, 1 - step / self.gentle_steps) if self.gentle_steps else 0.0
-        return [(epoch, int(i), gentle_share) for i in part]
+    def keys(self, number: int) -> list[tuple[int, int, float]]:
+        """The batch of this number, counted from 0."""
+        share = 0.0
+        if self.gentle_steps:
+            first_of_step = number - number % self.batches_per_step
+            share = max(0.0, 1 - first_of_step / self.gentle_steps)
+        examples = range(number * self.batch_size, (number + 1) * self.batch_size)
+        return [(*self.example(position), share) for position in examples]
+
+    def example(self, position: int) -> tuple[int, int]:
+        """Epoch and index of the example at a position in the row."""
+        epoch, place = divmod(position, len(self.indices))
+        if epoch not in self.orders:
+            kept = {old: order for old, order in self.orders.items() if old == epoch - 1}
+            self.orders = kept | {epoch: np.random.default_rng((self.seed, epoch)).permutation(self.indices)}
+        return epoch, int(self.orders[epoch][place])
 
 
 def split(store: PairStore | GeneratedPairs, num_validation: int) -> tuple[list[int], list[int]]:

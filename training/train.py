@@ -241,7 +241,9 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
     # The batches are dealt to the processes, and several make a step.
     batches_per_step = accelerator.num_processes * args.gradient_accumulation_steps
     steps = (first_step, args.max_train_steps, args.gentle_steps)
-    batches = StepBatches(training, args.train_batch_size, args.seed, *(step * batches_per_step for step in steps))
+    batches = StepBatches(
+        training, args.train_batch_size, args.seed, *(step * batches_per_step for step in steps), batches_per_step
+    )
     loader = accelerator.prepare(
         DataLoader(data, batch_sampler=batches, num_workers=args.dataloader_num_workers, pin_memory=False)
     )
