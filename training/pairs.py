@@ -52,13 +52,14 @@ def write_shard(folder: Path, shard: int, images: Tensor, w: Tensor, indices: li
     write_tar(tar_path, indices, tensor_to_images(images), WEBP_QUALITY)
 
 
-def write_tar(path: Path, indices: list[int], images: Iterable[Image.Image], quality: int) -> None:
-    """Write pictures as `INDEX.webp` into a tar file that appears only when it is complete."""
+def write_tar(path: Path, indices: list[int], images: Iterable[Image.Image], quality: int | None) -> None:
+    """Write pictures as `INDEX.webp` (no quality: `INDEX.png`) into a tar file that appears only when complete."""
+    kind = "png" if quality is None else "webp"
     with tarfile.open(f"{path}.tmp", "w") as tar:
         for index, image in zip(indices, images, strict=True):
             buffer = io.BytesIO()
-            image.save(buffer, "WEBP", quality=quality)
-            info = tarfile.TarInfo(f"{index}.webp")
+            image.save(buffer, kind, quality=quality)
+            info = tarfile.TarInfo(f"{index}.{kind}")
             info.size = buffer.tell()
             buffer.seek(0)
             tar.addfile(info, buffer)
