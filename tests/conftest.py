@@ -231,3 +231,17 @@ def edge_detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             convolution.bias.zero_()
         save_file(detector.state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def alex_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trunk of AlexNet under torchvision's names, with random weights that keep the scale of a picture."""
+    shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+    rng, state = torch.Generator().manual_seed(0), {}
+    for i, (width, channels, size) in shapes.items():
+        weight = torch.randn(width, channels, size, size, generator=rng)
+        state[f"features.{i}.weight"] = weight * (2 / weight[0].numel()) ** 0.5
+        state[f"features.{i}.bias"] = 0.1 * torch.randn(width, generator=rng)
+    path = tmp_path_factory.mktemp("alex") / "trunk.safetensors"
+    save_file(state, path)
+    return path

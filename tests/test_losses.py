@@ -1,14 +1,21 @@
-"""The losses: training.losses, and compute_loss of training/train.py."""
+"""training.losses: each loss against its formula, and their sum."""
+
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from psp_hub.latents import random_z
 from training.identity import IdentityFromW
-from training.losses import WError
-from training.train import compute_loss
+from training.losses import TrainingLosses, WError
+from training.losses.identity import IdentityLoss, StyleIdentityLoss
+from training.losses.pixels import l2
+from training.losses.regularisation import w_norm
+from training.networks import FaceRecogniser
+from training.perceptual import PerceptualDistance
+from training.recognisers import load_recogniser
 
 
 @pytest.fixture
@@ -39,6 +46,45 @@ def mixed_batch(batch) -> dict[str, Tensor]:
     has_w = torch.tensor([True, False, False, True])
     vectors = F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(2)), dim=1)
     return {"w": batch["w"] * has_w[:, None], "has_w": has_w, "identity": vectors * ~has_w[:, None]}
+
+
+@pytest.fixture
+def recogniser(recogniser_file) -> FaceRecogniser:
+    return load_recogniser(recogniser_file)
+
+
+@pytest.fixture(scope="module")
+def distance(alex_file) -> PerceptualDistance:
+    return PerceptualDistance(alex_file, "alex", weighted=True)
+
+
+@pytest.fixture
+def pictures() -> dict[str, Tensor]:
+    """Inputs and targets of 4 examples."""
+    return {"input": rand(4, 3, 256, 256, seed=3).float(), "image": rand(4, 3, 256, 256, seed=4).float()}
+
+
+@pytest.fixture
+def make_losses(tiny_generator, w_loss, distance, recogniser, identity_net):
+    """Function of weights: their sum, with all networks there."""
+
+    def make(**weights: float) -> TrainingLosses:
+        networks = {"w_error": w_loss, "distance": distance, "identity": IdentityLoss(recogniser)}
+        networks["style_identity"] = StyleIdentityLoss(identity_net, tiny_generator.w_avg)
+        return TrainingLosses(tiny_generator, weights, **networks)
+
+    return make
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+
+
+def reached(loss: Tensor, delta: Tensor) -> list[bool]:
+    """Which examples the loss has a gradient for."""
+    gradient = torch.autograd.grad(loss, delta, retain_graph=True)[0]
+    assert gradient.isfinite().all()
+    return (gradient.flatten(1).abs().amax(dim=1) > 0).tolist()
 
 
 def naive_w_error(w_loss: WError, delta: Tensor, w: Tensor) -> tuple[list[float], list[float]]:
@@ -83,6 +129,16 @@ def test_w_error_against_a_loop(w_loss, delta, layers):
     torch.testing.assert_close(mean_face, torch.tensor(expected[1]))
 
 
+def test_mean_w_error_counts_the_known_alone(w_loss, delta):
+    w, has_w = torch.randn(4, 32), torch.tensor([True, False, False, True])
+    errors, references = naive_w_error(w_loss, delta, w[:, None].expand(4, 8, 32))
+    loss = w_loss.mean(delta, w, has_w)
+    assert loss.item() == pytest.approx((errors[0] + errors[3]) / (references[0] + references[3]), rel=1e-5)
+    assert reached(loss, delta) == [True, False, False, True]
+    nothing = w_loss.mean(delta, w, torch.zeros(4, dtype=torch.bool))
+    assert nothing == 0 and reached(nothing, delta) == [False] * 4
+
+
 def test_w_error_of_the_exact_answer_is_0(w_loss):
     w, ws = torch.randn(3, 32), torch.randn(3, 8, 32)
     assert w_loss((w - w_loss.w_avg)[:, None].expand(3, 8, 32), w)[0].abs().max() < 1e-10
@@ -95,57 +151,176 @@ def test_w_error_of_the_mean_face_is_1(w_loss, shape):
     torch.testing.assert_close(error / mean_face, torch.ones(3))
 
 
-# compute_loss
+# The losses without w, in float64
 
 
-def test_loss_without_identity(w_loss, delta, batch):
-    loss, parts = compute_loss(delta, batch, w_loss, None, 0.3)
-    errors, references = naive_w_error(w_loss, delta, batch["w"][:, None].expand(4, 8, 32))
-    assert loss.item() == pytest.approx(sum(errors) / sum(references), rel=1e-5)
-    assert parts.keys() == {"loss/w"} and parts["loss/w"] is loss
+def test_l2_against_the_formula():
+    x, y = rand(2, 3, 8, 8), rand(2, 3, 8, 8, seed=1)
+    expected = sum((a - b) ** 2 for a, b in zip(x.flatten().tolist(), y.flatten().tolist(), strict=True)) / x.numel()
+    assert l2(x, y).item() == pytest.approx(expected, abs=1e-9)
+    assert l2(x, x) == 0
+
+
+def test_w_norm_against_the_formula():
+    delta = rand(3, 4, 5)
+    expected = sum(math.sqrt(sum(v**2 for v in one.flatten().tolist())) for one in delta) / 3
+    assert w_norm(delta).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_w_norm_at_the_mean_face_has_a_gradient():
+    delta = torch.zeros(2, 8, 32, requires_grad=True)
+    w_norm(delta).backward()
+    assert torch.equal(delta.grad, torch.zeros_like(delta))  # not nan: a fresh encoder begins here
+
+
+def test_identity_loss_against_the_formula(recogniser):
+    recogniser.double()
+    x, y, source = (rand(2, 3, 256, 256, seed=seed) for seed in range(3))
+
+    def cosine(a: Tensor, b: Tensor) -> float:
+        a, b = (recogniser.embed(image[None])[0].tolist() for image in (a, b))
+        return sum(i * j for i, j in zip(a, b, strict=True)) / math.sqrt(sum(i * i for i in a) * sum(j * j for j in b))
+
+    value, improvement = IdentityLoss(recogniser)(x, y, source)
+    assert value.item() == pytest.approx(sum(1 - cosine(x[i], y[i]) for i in range(2)) / 2, abs=1e-6)
+    expected = sum(cosine(x[i], y[i]) - cosine(source[i], y[i]) for i in range(2)) / 2
+    assert improvement.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_identity_of_the_target_itself(recogniser):
+    x = rand(2, 3, 256, 256).float()
+    value, improvement = IdentityLoss(recogniser)(x, x, x)
+    assert value.abs() < 1e-6 and improvement.abs() < 1e-6
+    assert IdentityLoss(recogniser)(x, x) == (value, None)
 
 
 @pytest.mark.parametrize("has_faces", [False, True])
-def test_loss_with_identity_against_a_loop(w_loss, delta, batch, mixed_batch, identity_net, has_faces):
+def test_style_identity_against_a_loop(delta, mixed_batch, batch, identity_net, tiny_generator, has_faces):
     used = mixed_batch if has_faces else batch
-    loss, parts = compute_loss(delta, used, w_loss, identity_net, 0.3)
-    pairs = (0, 3) if has_faces else range(4)
-    errors, references = naive_w_error(w_loss, delta, used["w"][:, None].expand(4, 8, 32))
-    w_part = sum(errors[n] for n in pairs) / sum(references[n] for n in pairs)
-    identity_part = 0.0
+    has_w = mixed_batch["has_w"] if has_faces else torch.ones(4, dtype=torch.bool)
+    loss = StyleIdentityLoss(identity_net, tiny_generator.w_avg)(delta, used["w"], has_w, used.get("identity"))
+    expected = 0.0
     for n in range(4):
-        target = identity_net(used["w"][n : n + 1])[0] if n in pairs else used["identity"][n]
-        mean_style = sum(delta[n, layer] for layer in range(8)) / 8 + w_loss.w_avg
-        identity_part += (1 - F.cosine_similarity(identity_net(mean_style[None])[0], target, dim=0)).item() / 4
-    assert parts.keys() == {"loss/w", "loss/identity"}
-    assert parts["loss/w"].item() == pytest.approx(w_part, rel=1e-5)
-    assert parts["loss/identity"].item() == pytest.approx(identity_part, rel=1e-5)
-    assert loss.item() == pytest.approx(w_part + 0.3 * identity_part, rel=1e-5)
+        target = identity_net(used["w"][n : n + 1])[0] if has_w[n] else used["identity"][n]
+        mean_style = sum(delta[n, layer] for layer in range(8)) / 8 + tiny_generator.w_avg
+        expected += (1 - F.cosine_similarity(identity_net(mean_style[None])[0], target, dim=0)).item() / 4
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert reached(loss, delta) == [True] * 4
 
 
-def test_photos_give_nothing_to_the_w_part(w_loss, delta, mixed_batch, identity_net):
-    _, parts = compute_loss(delta, mixed_batch, w_loss, identity_net, 0.3)
-    gradient = torch.autograd.grad(parts["loss/w"], delta, retain_graph=True)[0]
-    assert (gradient.flatten(1).abs().amax(dim=1) > 0).tolist() == [True, False, False, True]
-    gradient = torch.autograd.grad(parts["loss/identity"], delta)[0]
-    assert (gradient.flatten(1).abs().amax(dim=1) > 0).all()
+def test_style_identity_of_unknown_people(delta, mixed_batch, identity_net, tiny_generator):
+    loss = StyleIdentityLoss(identity_net, tiny_generator.w_avg)
+    identity = mixed_batch["identity"].clone()
+    identity[2] = 0
+    value = loss(delta, mixed_batch["w"], mixed_batch["has_w"], identity)
+    assert reached(value, delta) == [True, True, False, True]
+    without = loss(delta, mixed_batch["w"], mixed_batch["has_w"])
+    assert reached(without, delta) == [True, False, False, True]
+    assert loss(delta[2:3], mixed_batch["w"][2:3], mixed_batch["has_w"][2:3], identity[2:3]) == 0
 
 
-def test_a_batch_of_photos_alone_is_fine(w_loss, delta, mixed_batch, identity_net):
-    only = {key: value[1:3] for key, value in mixed_batch.items()}
-    loss, parts = compute_loss(delta[1:3], only, w_loss, identity_net, 0.3)
-    assert parts["loss/w"] == 0
-    loss.backward()
-    assert delta.grad.isfinite().all() and delta.grad[1:3].abs().max() > 0
+# Their sum
 
 
-def test_no_gradient_reaches_the_identity_net(w_loss, delta, mixed_batch, identity_net):
-    compute_loss(delta, mixed_batch, w_loss, identity_net, 0.3)[0].backward()
-    assert all(weight.grad is None for weight in identity_net.parameters())
-    assert delta.grad.abs().max() > 0
+def test_sum_of_all_losses(make_losses, delta, mixed_batch, pictures, tiny_generator, w_loss, distance, recogniser):
+    weights = {"w": 2, "l2": 3, "lpips": 0.8, "id": 0.1, "w_norm": 0.005, "l2_crop": 0.01, "lpips_crop": 0.7}
+    losses = make_losses(**weights)
+    total, parts = losses(delta, {**mixed_batch, **pictures})
+    with torch.no_grad():
+        images = F.interpolate(tiny_generator.synthesis(delta + tiny_generator.w_avg), scale_factor=4)
+    face, wanted = images[:, :, 35:223, 32:220], pictures["image"][:, :, 35:223, 32:220]
+    identity, improvement = IdentityLoss(recogniser)(images, pictures["image"], pictures["input"])
+    expected = {
+        "w": w_loss.mean(delta, mixed_batch["w"], mixed_batch["has_w"]),
+        "l2": l2(images, pictures["image"]),
+        "lpips": distance(images, pictures["image"]).mean(),
+        "id": identity,
+        "w_norm": w_norm(delta),
+        "l2_crop": l2(face, wanted),
+        "lpips_crop": distance(face, wanted).mean(),
+    }
+    assert parts.keys() == {f"loss/{name}" for name in expected} | {"id_improve"}
+    for name, value in expected.items():
+        torch.testing.assert_close(parts[f"loss/{name}"], value.detach())
+    torch.testing.assert_close(parts["id_improve"], improvement)
+    torch.testing.assert_close(total, sum(weights[name] * value for name, value in expected.items()))
+    assert losses.needs_images and not any(part.requires_grad for part in parts.values())
 
 
-def test_the_exact_answer_has_no_loss(w_loss, batch, identity_net):
-    exact = (batch["w"] - w_loss.w_avg)[:, None].expand(-1, 8, -1)
-    loss, _ = compute_loss(exact, batch, w_loss, identity_net, 0.3)
-    assert loss.abs() < 1e-6
+def test_a_loss_of_weight_0_is_not_computed(make_losses, delta, batch):
+    losses = make_losses(w=1, w_norm=0.1, identity=0.3, l2=0, lpips=0, id=0)
+    assert not losses.needs_images
+    _, parts = losses(delta, batch)  # which has no pictures
+    assert parts.keys() == {"loss/w", "loss/w_norm", "loss/identity"}
+
+
+def test_unknown_losses_and_missing_networks(tiny_generator):
+    with pytest.raises(ValueError, match=r"unknown losses \['l1'\], expected some of w, l2, .*identity"):
+        TrainingLosses(tiny_generator, {"l1": 1.0})
+    with pytest.raises(ValueError, match="the loss lpips_crop needs distance, got None"):
+        TrainingLosses(tiny_generator, {"l2": 1.0, "lpips_crop": 1.0})
+
+
+@pytest.mark.parametrize("known", [[True, True], [True, False], [False, False]])
+def test_mixed_batches(make_losses, delta, mixed_batch, pictures, known):
+    """Images teach everybody, w those who have one; a batch with nobody of a kind is fine."""
+    rows = slice(0, 2)
+    batch = {key: value[rows] for key, value in {**mixed_batch, **pictures}.items()}
+    batch["has_w"] = torch.tensor(known)
+    some = delta.detach()[rows].requires_grad_()
+    assert reached(make_losses(w=1)(some, batch)[0], some) == known
+    total, parts = make_losses(w=1, l2=1)(some, batch)
+    assert reached(total, some) == [True, True]
+    assert (parts["loss/w"] > 0) == any(known) and parts["loss/l2"] > 0
+
+
+def test_gradients_reach_the_encoder_through_the_frozen_generator(make_losses, make_encoder, pictures, tiny_generator):
+    encoder = make_encoder(8, 32).train()
+    losses = make_losses(l2=1, lpips=0.8, id=0.1)
+    losses(encoder(pictures["input"][:, :1]), pictures)[0].backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
+    assert sum(p.grad is not None and p.grad.abs().max() > 0 for p in encoder.parameters()) > 10
+    assert all(weight.grad is None and not weight.requires_grad for weight in losses.parameters())
+
+
+def test_the_losses_can_be_made_smaller(make_losses, delta, pictures, tiny_generator):
+    """Descent on the styles of one picture comes near a picture of the generator."""
+    with torch.no_grad():
+        pictures["image"] = make_losses(l2=1).decode(torch.zeros(1, 8, 32))
+    some = (0.3 * delta.detach()[:1]).requires_grad_()
+    losses = make_losses(l2=1, lpips=0.1)
+    optimizer = torch.optim.Adam([some], lr=0.05)
+    values = []
+    for _ in range(15):
+        loss, _ = losses(some, {"input": pictures["input"][:1, :1], "image": pictures["image"]})
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.5 * values[0]
+
+
+def test_a_parent_in_training_mode_wakes_nothing(make_losses, delta, batch, pictures):
+    losses = make_losses(w=1, l2=1, lpips=1, id=1, identity=1)
+    before = {name: value.clone() for name, value in losses.state_dict().items()}
+    nn.ModuleList([losses]).train()
+    assert not any(module.training for module in losses.modules())
+    losses(delta, {**batch, **pictures})
+    assert all(torch.equal(before[name], value) for name, value in losses.state_dict().items())
+
+
+def test_pictures_are_compared_at_256_px(make_losses, make_generator):
+    """A generator of 512 px: the mean of each 2 x 2 pixels."""
+    generator = make_generator(channels=(8,) * 7, w_dim=16)
+    delta = 0.1 * torch.randn(1, 14, 16, generator=torch.Generator().manual_seed(0))
+    images = generator.synthesis(delta + generator.w_avg)
+    expected = images.unflatten(3, (256, 2)).unflatten(2, (256, 2)).mean(dim=(3, 5))
+    torch.testing.assert_close(TrainingLosses(generator, {"l2": 1}).decode(delta), expected)
+
+
+def test_drawing_in_bf16_is_close(tiny_generator, delta):
+    exact = TrainingLosses(tiny_generator, {"l2": 1}).decode(delta)
+    half = TrainingLosses(tiny_generator, {"l2": 1}, bf16=True).decode(delta)
+    assert half.dtype == torch.float32 and not torch.equal(half, exact)
+    assert (half - exact).square().mean() < 1e-3 * exact.var()
+    assert reached(half.square().mean(), delta) == [True] * 4

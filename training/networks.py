@@ -22,6 +22,16 @@ def freeze(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
+class Frozen(nn.Module):
+    """Keeps what is in it in evaluation mode, whatever `train()` says to the module that it is part of.
+
+    Batch norm would follow the generated pictures, and dropout would come back.
+    """
+
+    def train(self, mode: bool = True) -> "Frozen":
+        return super().train(False)
+
+
 class EdgeDetector(nn.Module):
     """HED (Xie and Tu 2015): VGG16 with one side output per block, fused into an edge map."""
 
@@ -135,3 +145,7 @@ class FaceRecogniser(nn.Module):
         x = self.conv2(self.blocks(x))  # [N, 512, 7, 6]
         x = self.linear1(self.linear7(x)).flatten(1)  # [N, 128]
         return F.normalize(x, dim=1)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """As `forward`; the name that all recognisers share."""
+        return self(images)

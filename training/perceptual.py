@@ -1,4 +1,4 @@
-"""Perceptual distance: the unweighted features of a VGG16, through the `lpips` package."""
+"""Perceptual distances through the `lpips` package: LPIPS (Zhang et al. 2018, arXiv:1801.03924), and unweighted."""
 
 import importlib.util
 import re
@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from training.networks import freeze
+from training.networks import Frozen, freeze
+from training.weights import find_weights, read_weights
+
+# Each trunk, and the file that torchvision keeps its weights in.
+TRUNKS = {"alex": ("AlexNet", "alexnet-owt-7be5be79.pth"), "vgg": ("VGG16", "vgg16-397923af.pth")}
+DOWNLOADS = "https://download.pytorch.org/models"
+EPSILON = 1e-10  # of LPIPS, added to the length of a feature
 
 
 def make_torchvision_importable() -> None:
@@ -30,32 +35,84 @@ def make_torchvision_importable() -> None:
             torch.library.define(f"torchvision::{name}", "(Tensor x) -> Tensor")
 
 
-class PerceptualDistance(nn.Module):
-    """Mean squared difference of unit-length VGG16 features, summed over five layers.
-
-    The learned weights of LPIPS belong to another VGG16, so they are left out: call the figure perceptual, not LPIPS.
+def find_trunk(net: str, trunk: str | Path | None = None) -> Path:
+    """The weights of a trunk: the given file, or the one in torchvision's cache.
 
     Args:
-        trunk: safetensors with the convolutions of a VGG16 under torchvision's names (`features.N.weight`).
+        net: key of `TRUNKS`.
+        trunk: a file, or `owner/name/file` on the Hub.
 
     Raises:
-        ValueError: the file lacks some of them.
+        ValueError: unknown `net`, or no such file; says how to get one.
+        OSError: it cannot be downloaded.
+    """
+    if net not in TRUNKS:
+        raise ValueError(f"unknown LPIPS trunk {net!r}, expected one of {', '.join(TRUNKS)}")
+    if trunk is not None:
+        return find_weights(trunk)
+    title, file = TRUNKS[net]
+    path = Path(torch.hub.get_dir(), "checkpoints", file)
+    if not path.is_file():
+        raise ValueError(
+            f"LPIPS needs torchvision's weights of {title}, and {path} does not exist. Fetch them once with "
+            f"`python -c \"import torch; torch.hub.load_state_dict_from_url('{DOWNLOADS}/{file}')\"`, "
+            "or name a copy (.safetensors or .pth, here or owner/name/file on the Hub) with --lpips_trunk"
+        )
+    return path
+
+
+class PerceptualDistance(Frozen):
+    """Squared difference of unit-length features, averaged over the pixels and summed over five layers.
+
+    With `weighted`, each channel counts as people were found to see it, which is LPIPS v0.1. Those weights belong to
+    torchvision's trunks; with another trunk they are left out, and the figure is called perceptual, not LPIPS.
+
+    Args:
+        trunk: safetensors or `.pth` with the convolutions of the network under torchvision's names
+            (`features.N.weight`).
+        net: `alex` or `vgg`.
+        weighted: LPIPS rather than the unweighted distance.
+
+    Raises:
+        ValueError: the file lacks some of them, has them in other shapes, or is of a network that LPIPS does not know.
     """
 
-    def __init__(self, trunk: str | Path):
+    def __init__(self, trunk: str | Path, net: str = "vgg", weighted: bool = False):
         super().__init__()
         make_torchvision_importable()
         import lpips  # a heavy import that only this module needs
 
-        self.net = lpips.LPIPS(net="vgg", lpips=False, pnet_rand=True, verbose=False)
-        stored = load_file(trunk)
+        self.name = "lpips" if weighted else "perceptual"
+        self.net = lpips.LPIPS(net=net, lpips=weighted, pnet_rand=True, verbose=False)
+        stored = read_weights(trunk)
+        if weighted and (other := sorted({key.split(".")[0] for key in stored} - {"features", "classifier"})):
+            raise ValueError(f"{trunk} also has {other}: not torchvision's network, use it with --lpips_unweighted")
         # lpips splits the trunk into slices, and keeps torchvision's numbers inside them.
-        names = {key: f"features.{key.split('.', 1)[1]}" for key in self.net.net.state_dict()}
+        wanted = self.net.net.state_dict()
+        names = {key: f"features.{key.split('.', 1)[1]}" for key in wanted}
         if missing := sorted(set(names.values()) - stored.keys()):
-            raise ValueError(f"{trunk} lacks {missing}, expected the convolutions of a VGG16")
+            raise ValueError(f"{trunk} lacks {missing}, expected the convolutions of {TRUNKS[net][0]}")
+        for key, name in names.items():
+            if stored[name].shape != wanted[key].shape:
+                raise ValueError(f"{trunk}: {name} is {[*stored[name].shape]}, expected {[*wanted[key].shape]}")
         self.net.net.load_state_dict({key: stored[name].float() for key, name in names.items()}, strict=True)
         freeze(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances [N] between images [N, 3, H, W] in [-1, 1]."""
-        return self.net(x, y).flatten()
+        layers = zip(self.features(x), self.features(y), strict=True)
+        return sum(self.layer_distance(i, a, b) for i, (a, b) in enumerate(layers))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Unit-length features of each layer, [N, C_i, H_i, W_i].
+
+        Written anew because the package takes a square root whose gradient is not a number where a pixel has no
+        feature at all; the values are the same.
+        """
+        layers = self.net.net(self.net.scaling_layer(images))
+        return [x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON) for x in layers]
+
+    def layer_distance(self, i: int, x: Tensor, y: Tensor) -> Tensor:
+        difference = (x - y).square()  # [N, C, H, W]
+        summed = self.net.lins[i](difference) if self.net.lpips else difference.sum(dim=1, keepdim=True)
+        return summed.mean(dim=(1, 2, 3))  # [N]

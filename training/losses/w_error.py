@@ -38,3 +38,8 @@ class WError(nn.Module):
         error = ((delta - target) / self.w_std).square().mean(dim=(1, 2))  # [N]
         mean_face = (target / self.w_std).square().mean(dim=(1, 2))  # [N]
         return error, mean_face
+
+    def mean(self, delta: Tensor, w: Tensor, has_w: Tensor) -> Tensor:
+        """Error relative to the mean face, over the examples whose w is known (`has_w` [N]); 0 if there is none."""
+        error, mean_face = self(delta, w)  # [N] each
+        return (error * has_w).sum() / (mean_face * has_w).sum().clamp(min=1e-6)

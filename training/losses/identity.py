@@ -1,0 +1,66 @@
+"""Is it the same person? By looking at the picture (pSp, section 3.2), or at its style alone."""
+
+import torch
+from torch import Tensor
+
+from training.identity import IdentityFromW
+from training.networks import Frozen
+from training.recognisers import Recogniser
+
+
+class IdentityLoss(Frozen):
+    """1 - cosine of the recognition vectors of answer and target, averaged over the batch.
+
+    Args:
+        recogniser: a frozen network, which cuts the face out as it was trained to see it.
+    """
+
+    def __init__(self, recogniser: Recogniser):
+        super().__init__()
+        self.recogniser = recogniser
+        self.eval()
+
+    def forward(self, outputs: Tensor, targets: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The loss, and how much closer to the target's person the answer is than the input was.
+
+        Args:
+            outputs, targets: aligned faces [N, 3, 256, 256] in [-1, 1].
+            inputs: photos of the same form, for tasks that have some.
+
+        Returns:
+            Loss [] and, for the log, mean of cos(output, target) - cos(input, target) [] (None without `inputs`).
+        """
+        with torch.no_grad():
+            wanted = self.recogniser.embed(targets)  # [N, D]
+        similarity = (self.recogniser.embed(outputs) * wanted).sum(dim=1)  # [N]
+        if inputs is None:
+            return (1 - similarity).mean(), None
+        with torch.no_grad():
+            seen = wanted if inputs.equal(targets) else self.recogniser.embed(inputs)
+            improvement = (similarity - (seen * wanted).sum(dim=1)).mean()
+        return (1 - similarity).mean(), improvement
+
+
+class StyleIdentityLoss(Frozen):
+    """The same from the mean style alone, through a network that guesses the recognition vector: costs no picture."""
+
+    def __init__(self, network: IdentityFromW, w_avg: Tensor):
+        super().__init__()
+        self.network = network
+        self.register_buffer("w_avg", w_avg.detach().float().clone())
+        self.eval()
+
+    def forward(self, delta: Tensor, w: Tensor, has_w: Tensor, identity: Tensor | None = None) -> Tensor:
+        """The loss, averaged over the examples whose person is known; 0 if there is none.
+
+        Args:
+            delta: the encoder's answer relative to `w_avg`, [N, num_ws, w_dim].
+            w: the truth [N, w_dim], where `has_w` [N].
+            identity: recognition vectors [N, D] of the others, zero where unknown.
+        """
+        target, known = self.network(w), has_w  # [N, D], [N]
+        if identity is not None:
+            target = torch.where(has_w[:, None], target, identity)
+            known = has_w | identity.any(dim=1)
+        similarity = (self.network(delta.mean(dim=1) + self.w_avg) * target).sum(dim=1)  # [N]
+        return ((1 - similarity) * known).sum() / known.sum().clamp(min=1)

@@ -1,0 +1,139 @@
+"""The weighted sum of all losses (pSp, section 3.2)."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psp_hub.generators.base import Generator
+from psp_hub.tasks import LOSSES
+from training.arcface import CROP
+from training.losses.identity import IdentityLoss, StyleIdentityLoss
+from training.losses.pixels import l2
+from training.losses.regularisation import w_norm
+from training.losses.w_error import WError
+from training.networks import Frozen
+from training.perceptual import PerceptualDistance
+
+IMAGE_LOSSES = ("l2", "lpips", "id", "l2_crop", "lpips_crop")
+# The network that a loss needs: an argument of `TrainingLosses`.
+NETWORKS = {
+    "w": "w_error",
+    "lpips": "distance",
+    "lpips_crop": "distance",
+    "id": "identity",
+    "identity": "style_identity",
+}
+LOSS_SIZE = 256  # pixels, whatever the generator's resolution
+
+
+class TrainingLosses(Frozen):
+    """All losses of a run; those of weight 0 are not computed.
+
+    Args:
+        generator: frozen here; drawn with only if a loss looks at images.
+        weights: of each loss, one of `psp_hub.tasks.LOSSES` or `identity`.
+        w_error, distance, identity, style_identity: the networks of `w`, `lpips` and `lpips_crop`, `id`, `identity`.
+        bf16: draw in bfloat16, for speed and memory; the losses themselves stay in float32.
+
+    Raises:
+        ValueError: an unknown loss, or one whose network is missing.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        weights: Mapping[str, float],
+        *,
+        w_error: WError | None = None,
+        distance: PerceptualDistance | None = None,
+        identity: IdentityLoss | None = None,
+        style_identity: StyleIdentityLoss | None = None,
+        bf16: bool = False,
+    ):
+        super().__init__()
+        known = (*LOSSES, "identity")
+        if unknown := weights.keys() - set(known):
+            raise ValueError(f"unknown losses {sorted(unknown)}, expected some of {', '.join(known)}")
+        self.weights = {name: weight for name, weight in weights.items() if weight > 0}
+        self.generator = generator.requires_grad_(False)
+        self.w_error, self.distance, self.identity, self.style_identity = w_error, distance, identity, style_identity
+        for name in self.weights:
+            if name in NETWORKS and getattr(self, NETWORKS[name]) is None:
+                raise ValueError(f"the loss {name} needs {NETWORKS[name]}, got None")
+        self.bf16 = bf16
+        self.eval()
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether a loss looks at the picture, which the generator then has to draw."""
+        return any(name in self.weights for name in IMAGE_LOSSES)
+
+    def decode(self, delta: Tensor) -> Tensor:
+        """The encoder's answer [N, num_ws, w_dim] to images [N, 3, 256, 256], about [-1, 1], with gradients."""
+        ws = (delta + self.generator.w_avg).to(self.generator.w_avg.dtype)
+        with torch.autocast(delta.device.type, torch.bfloat16, enabled=self.bf16):
+            images = self.generator.synthesis(ws)
+        return F.adaptive_avg_pool2d(images.float(), LOSS_SIZE)
+
+    def forward(self, delta: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch.
+
+        Args:
+            delta: the encoder's answer relative to `w_avg`, [N, num_ws, w_dim], float32.
+            batch: `input` [N, C, 256, 256]; `image` [N, 3, 256, 256] in [-1, 1], the target of image losses; `w`
+                [N, w_dim] or [N, num_ws, w_dim], the target of the w error, where `has_w` [N] (everywhere without
+                it); `identity` [N, D], the recognition vectors of those without w, zero where unknown.
+
+        Returns:
+            Weighted sum [] and, detached, what it is made of: `loss/<name>` before weighting, and `id_improve`.
+        """
+        parts: dict[str, Tensor] = {}
+        losses = self.style_losses(delta, batch)
+        if self.needs_images:
+            image_losses, parts = self.image_losses(self.decode(delta), batch)
+            losses |= image_losses
+        total = sum((self.weights[name] * loss for name, loss in losses.items()), torch.zeros_like(delta[0, 0, 0]))
+        for name, loss in losses.items():
+            parts[self.part_name(name)] = loss.detach()
+        return total, parts
+
+    def style_losses(self, delta: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The losses that need no picture."""
+        losses = {}
+        if "w_norm" in self.weights:
+            losses["w_norm"] = w_norm(delta)
+        if {"w", "identity"} & self.weights.keys():
+            w = batch["w"]
+            has_w = batch.get("has_w", torch.ones(len(w), dtype=torch.bool, device=w.device))
+            if "w" in self.weights:
+                losses["w"] = self.w_error.mean(delta, w, has_w)
+            if "identity" in self.weights:
+                losses["identity"] = self.style_identity(delta, w, has_w, batch.get("identity"))
+        return losses
+
+    def image_losses(
+        self, outputs: Tensor, batch: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses of pictures [N, 3, 256, 256], and figures for the log."""
+        targets, losses, figures = batch["image"], {}, {}
+        face, wanted_face = outputs[:, :, *CROP], targets[:, :, *CROP]  # [N, 3, 188, 188]
+        if "l2" in self.weights:
+            losses["l2"] = l2(outputs, targets)
+        if "l2_crop" in self.weights:
+            losses["l2_crop"] = l2(face, wanted_face)
+        if "lpips" in self.weights:
+            losses["lpips"] = self.distance(outputs, targets).mean()
+        if "lpips_crop" in self.weights:
+            losses["lpips_crop"] = self.distance(face, wanted_face).mean()
+        if "id" in self.weights:
+            is_photo = batch["input"].shape[1] == 3
+            losses["id"], improvement = self.identity(outputs, targets, batch["input"] if is_photo else None)
+            if improvement is not None:
+                figures["id_improve"] = improvement
+        return losses, figures
+
+    def part_name(self, name: str) -> str:
+        """`loss/<name>`; a distance without the learned weights is not called LPIPS."""
+        return f"loss/{name.replace('lpips', self.distance.name) if name.startswith('lpips') else name}"
