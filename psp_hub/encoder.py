@@ -62,7 +62,7 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         in_channels: channels of the input image.
         num_ws: styles to write, that of the generator.
         w_dim: size of one style.
-        stem_width, stem_stride: the first convolution and how many pixels per side it folds.
+        stem_width, stem_stride, stem_kernel: the first convolution and how many pixels per side are folded before.
         stage_widths, stage_depths, stage_strides: the trunk; its last three stages feed the pyramid.
         pyramid_width: channels of the pyramid.
         base_width: channels of the base style's map2style (`shared` heads).
@@ -93,11 +93,14 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         activation: str = "relu",
         squeeze_excitation: bool = True,
         head: str = "shared",
+        stem_kernel: int = 3,
     ):
         super().__init__()
         for name, value, valid in (("activation", activation, ACTIVATIONS), ("head", head, HEADS)):
             if value not in valid:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(valid)}")
+        if stem_kernel not in (1, 3):
+            raise ValueError(f"stem_kernel is {stem_kernel}, expected 1 or 3")
         check_shapes(num_ws, stem_stride, stage_widths, stage_depths, stage_strides, head_widths)
         self.trunk = Trunk(
             in_channels,
@@ -108,6 +111,7 @@ class PSPEncoder(ModelMixin, ConfigMixin):
             stage_strides,
             activation,
             squeeze_excitation,
+            stem_kernel,
         )
         fine, medium, coarse = stage_widths[-3:]
         if head in ("w", "naive_w_plus"):

@@ -66,7 +66,8 @@ class ResidualBlock(nn.Module):
 class Trunk(nn.Module):
     """Stem and stages of residual blocks; returns the output of the last three stages, finest first.
 
-    A `stem_stride` above 1 folds that many pixels per side into channels first, which keeps thin lines.
+    A `stem_stride` above 1 folds that many pixels per side into channels first, which keeps thin lines. A `stem_kernel`
+    of 1 then looks at each folded square alone: enough for the flat areas of a label map, at a ninth of the cost.
     """
 
     def __init__(
@@ -79,12 +80,13 @@ class Trunk(nn.Module):
         stage_strides: tuple[int, ...],
         activation: str = "prelu",
         squeeze_excitation: bool = True,
+        stem_kernel: int = 3,
     ):
         super().__init__()
         block = partial(ResidualBlock, activation=ACTIVATIONS[activation], squeeze_excitation=squeeze_excitation)
         self.unshuffle = nn.PixelUnshuffle(stem_stride)
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels * stem_stride**2, stem_width, 3, 1, 1, bias=False),
+            nn.Conv2d(in_channels * stem_stride**2, stem_width, stem_kernel, padding=stem_kernel // 2, bias=False),
             nn.BatchNorm2d(stem_width),
             ACTIVATIONS[activation](stem_width),
         )

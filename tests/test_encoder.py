@@ -136,6 +136,15 @@ def test_one_picture_does_not_depend_on_the_others():
     torch.testing.assert_close(encoder(x)[1:2], encoder(x[1:2]))
 
 
+def test_a_stem_kernel_of_1_looks_at_each_folded_square_alone():
+    encoder, x = make_encoder(stem_kernel=1), images(1)
+    weight = encoder.trunk.stem[0].weight  # [stem_width, 64, 1, 1]
+    squares = x.unfold(2, 8, 8).unfold(3, 8, 8).flatten(4)  # [1, 1, 32, 32, 64]
+    expected = torch.einsum("nchwk,ok->nohw", squares, weight[:, :, 0, 0])
+    torch.testing.assert_close(encoder.trunk.stem[0](encoder.trunk.unshuffle(x)), expected)
+    assert encoder(x).shape == make_encoder()(x).shape
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 1, 512, 512), (1, 1, 256, 128), (1, 3, 256, 256), (1, 256, 256), (256, 256), (1, 1, 1, 256, 256)]
 )
@@ -158,6 +167,7 @@ def test_wrong_shape_is_refused(shape):
         ({"stage_strides": (1, 3, 2)}, "expected powers of two"),
         ({"stage_strides": (1, 0, 2)}, "expected powers of two"),
         ({"stem_stride": 64}, "product below 256"),
+        ({"stem_kernel": 2}, "stem_kernel is 2, expected 1 or 3"),
     ],
 )
 def test_impossible_configuration_is_refused(changes, message):
