@@ -50,6 +50,18 @@ def open_page(url: str) -> Iterator[tuple[Page, list[str]]]:
         yield page, troubles
 
 
+def open_accordion(page: Page, name: str) -> None:
+    """Open an accordion for the first time and wait until what is in it can be filled in.
+
+    gradio mounts the contents when the accordion opens, and gives them their first values once more with the next
+    frame: what a script fills in between is lost.
+    """
+    header = page.get_by_role("button", name=name)
+    header.click()
+    header.locator("xpath=following-sibling::*").locator("input").first.wait_for()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def draw_face(page: Page) -> None:
     """Draw on the pad with the mouse: outline, hair, eyes, brows, nose and mouth."""
     box = page.locator("#pad canvas").first.bounding_box()

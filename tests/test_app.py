@@ -18,7 +18,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from browser import draw_face, open_page
+from browser import draw_face, open_accordion, open_page
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from huggingface_hub import constants
@@ -324,7 +324,7 @@ def test_a_person_at_the_page(first_start, tmp_path):
         button.click()
         expect_message("There is no drawing yet.")
 
-        page.get_by_role("button", name="More settings").click()
+        open_accordion(page, "More settings")
         page.get_by_label("number input for Number of variations").fill("2")
         draw_face(page)
         first = press(0)
