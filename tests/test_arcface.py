@@ -3,11 +3,14 @@
 import pytest
 import torch
 from golden_weights import fill, original_outputs, relative_error
+from safetensors.torch import save_file
 from torch import Tensor
 
 from psp_hub.original import trunk_key
 from psp_hub.trunk import IR_SE50
 from training.arcface import ArcFace
+from training.losses.identity import IdentityLoss
+from training.recognisers import load_recogniser
 
 HEADS = {"norm": "output_layer.0", "linear": "output_layer.3", "output_norm": "output_layer.4"}
 
@@ -40,6 +43,27 @@ def test_parity_with_the_original(state, tmp_path):
     expected = original_outputs()
     assert relative_error(network(faces(9, 2, 112)), expected["arcface.embedding"]) < 1e-4
     assert relative_error(network.embed(faces(13, 1, 256)), expected["arcface.crop_embedding"]) < 1e-4
+
+
+@pytest.mark.slow
+def test_the_identity_loss_looks_at_the_originals_crop(state, tmp_path):
+    torch.save(state, tmp_path / "model_ir_se50.pth")
+    recogniser = load_recogniser(tmp_path / "model_ir_se50.pth")
+    image, other = faces(13, 1, 256), faces(14, 1, 256)
+    value, improvement = IdentityLoss(recogniser)(image, other, image)
+    similarity = original_outputs()["arcface.crop_embedding"][0] @ recogniser.embed(other)[0]
+    assert value.item() == pytest.approx(1 - similarity.item(), abs=1e-5)
+    assert improvement.abs() < 1e-6
+    assert not any(weight.requires_grad for weight in recogniser.parameters())
+
+
+@pytest.mark.slow
+def test_our_own_names_are_read_too(state, tmp_path):
+    network = ArcFace()
+    network.load_original(state)
+    save_file(network.state_dict(), tmp_path / "arcface.safetensors")
+    loaded = load_recogniser(tmp_path / "arcface.safetensors").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in network.state_dict().items())
 
 
 def test_size_of_the_original():

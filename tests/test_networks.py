@@ -1,4 +1,7 @@
-"""training.networks, training.perceptual and training.identity: networks that training looks through."""
+"""training.networks, recognisers, weights, perceptual and identity: networks that training looks through."""
+
+import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +13,11 @@ from training import identity
 from training.identity import IdentityFromW, embed_all, fit
 from training.networks import EdgeDetector, FaceRecogniser
 from training.pairs import PairStore
-from training.perceptual import PerceptualDistance
+from training.perceptual import PerceptualDistance, find_trunk
+from training.recognisers import load_recogniser
+from training.weights import read_weights
+
+slow = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +138,123 @@ def test_perceptual_distance_uses_the_given_trunk(distance, detector, images):
     torch.testing.assert_close(features, expected)
 
 
-def test_perceptual_distance_needs_all_convolutions(edge_detector_file, tmp_path):
-    state = load_file(edge_detector_file)
-    del state["features.28.bias"]
+def test_a_trunk_needs_all_convolutions(alex_file, tmp_path):
+    state = load_file(alex_file)
+    bias = state.pop("features.10.bias")
     save_file(state, tmp_path / "trunk.safetensors")
-    with pytest.raises(ValueError, match=r"lacks \['features.28.bias'\]"):
-        PerceptualDistance(tmp_path / "trunk.safetensors")
+    with pytest.raises(ValueError, match=r"lacks \['features.10.bias'\], expected the convolutions of AlexNet"):
+        PerceptualDistance(tmp_path / "trunk.safetensors", "alex")
+    save_file(state | {"features.10.bias": bias[:-1]}, tmp_path / "trunk.safetensors")
+    with pytest.raises(ValueError, match=r"features.10.bias is \[255\], expected \[256\]"):
+        PerceptualDistance(tmp_path / "trunk.safetensors", "alex")
+
+
+def learned_weights(net: str) -> list[torch.Tensor]:
+    """Those of LPIPS v0.1, from the package's own file."""
+    folder = Path(importlib.util.find_spec("lpips").origin).parent
+    state = torch.load(folder / "weights" / "v0.1" / f"{net}.pth", map_location="cpu", weights_only=True)
+    return [state[f"lin{i}.model.1.weight"].double() for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("net", "weighted"),
+    [("alex", True), pytest.param("vgg", True, marks=slow), pytest.param("vgg", False, marks=slow)],
+)
+def test_lpips_against_the_formula(net, weighted, alex_file, edge_detector_file, images, tmp_path):
+    """Equation 1 of Zhang et al., one image at a time in float64, by torch's own layers."""
+    state = load_file(alex_file if net == "alex" else edge_detector_file)
+    state = {name: value for name, value in state.items() if name.startswith("features")}
+    save_file(state, tmp_path / "trunk.safetensors")
+    x, y = (F.interpolate(part.double(), 48) for part in (images[:2], images[1:]))
+
+    def features(image: torch.Tensor) -> list[torch.Tensor]:
+        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+        image = (image - shift[:, None, None]) / scale[:, None, None]
+        layers = []
+        for i in sorted({int(name.split(".")[1]) for name in state}):
+            if net == "alex" and i in (3, 6):
+                image = F.max_pool2d(image, 3, 2)
+            elif net == "vgg" and i in (5, 10, 17, 24):
+                image = F.max_pool2d(image, 2)
+            stride, padding = {("alex", 0): (4, 2), ("alex", 3): (1, 2)}.get((net, i), (1, 1))
+            weight, bias = (state[f"features.{i}.{kind}"].double() for kind in ("weight", "bias"))
+            image = F.conv2d(image, weight, bias, stride, padding).relu()
+            if net == "alex" or i in (2, 7, 14, 21, 28):
+                layers.append(image)
+        return layers
+
+    expected, heads = [], learned_weights(net) if weighted else [torch.ones(1, dtype=torch.float64)] * 5
+    for a, b in zip(x.split(1), y.split(1), strict=True):
+        total = 0.0
+        for one, other, head in zip(features(a), features(b), heads, strict=True):
+            one, other = (layer / layer.square().sum(dim=1, keepdim=True).sqrt() for layer in (one, other))
+            total += (head.view(-1, 1, 1) * (one - other).square()).sum(dim=1).mean().item()
+        expected.append(total)
+    distance = PerceptualDistance(tmp_path / "trunk.safetensors", net, weighted).double()
+    assert distance(x, y).tolist() == pytest.approx(expected, abs=1e-6, rel=1e-6)
+    assert distance.name == ("lpips" if weighted else "perceptual")
+
+
+def test_lpips_has_a_gradient_where_nothing_is_seen(alex_file):
+    """The length of a feature vector of zeros has none, but the ReLU below it stops that."""
+    distance = PerceptualDistance(alex_file, "alex", weighted=True)
+    for name, value in distance.net.net.named_parameters():
+        if name.endswith("bias"):
+            value.fill_(-100)
+    x = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    distance(x, torch.ones(1, 3, 64, 64)).sum().backward()
+    assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+def test_learned_weights_do_not_go_with_another_trunk(edge_detector_file):
+    with pytest.raises(ValueError, match=r"also has \['fuse', 'side'\].*--lpips_unweighted"):
+        PerceptualDistance(edge_detector_file, "vgg", weighted=True)
+
+
+def test_where_a_trunk_is_looked_for(tmp_path, monkeypatch, alex_file):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=r"weights of VGG16, and .* does not exist.*vgg16-397923af.*--lpips_trunk"):
+        find_trunk("vgg")
+    cached = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    cached.parent.mkdir(parents=True)
+    torch.save(load_file(alex_file) | {"classifier.1.weight": torch.zeros(1)}, cached)
+    assert find_trunk("alex") == cached
+    assert find_trunk("alex", alex_file) == alex_file
+    a, b = PerceptualDistance(cached, "alex", True), PerceptualDistance(alex_file, "alex", True)
+    assert all(torch.equal(value, b.state_dict()[name]) for name, value in a.state_dict().items())
+    with pytest.raises(ValueError, match="there is no file nothing.pth, expected one of this machine or owner/name"):
+        find_trunk("alex", "nothing.pth")
+    with pytest.raises(ValueError, match="unknown LPIPS trunk 'squeeze', expected one of alex, vgg"):
+        find_trunk("squeeze")
+
+
+# Weights and recognisers by file
+
+
+def test_recogniser_is_told_by_its_keys(recogniser_file, images, tmp_path):
+    expected = FaceRecogniser.from_file(recogniser_file)(images[:1])
+    torch.save(load_file(recogniser_file), tmp_path / "net.pth")
+    for path in (recogniser_file, tmp_path / "net.pth"):
+        loaded = load_recogniser(path)
+        assert is_frozen(loaded) and torch.equal(loaded.embed(images[:1]), expected)
+
+
+def test_other_files_are_no_recogniser(recogniser_file, edge_detector_file, tmp_path):
+    with pytest.raises(ValueError, match="begins with .*expected ArcFace IR-SE50 or MobileFaceNet"):
+        load_recogniser(edge_detector_file)
+    state = load_file(recogniser_file)
+    save_file({key: value for key, value in state.items() if "linear1" not in key}, tmp_path / "part.safetensors")
+    with pytest.raises(ValueError, match="part.safetensors is not a face recogniser.*linear1"):
+        load_recogniser(tmp_path / "part.safetensors")
+
+
+def test_weights_that_cannot_be_read(tmp_path):
+    (tmp_path / "broken.safetensors").write_bytes(b"not a safetensors file")
+    with pytest.raises(ValueError, match="broken.safetensors cannot be read"):
+        read_weights(tmp_path / "broken.safetensors")
+    torch.save({"epoch": 3}, tmp_path / "more.pth")
+    with pytest.raises(ValueError, match="more.pth is not a state dict"):
+        read_weights(tmp_path / "more.pth")
 
 
 # Identity from w

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.networks import Frozen, freeze
 from training.weights import find_weights, read_weights
@@ -14,7 +14,6 @@ from training.weights import find_weights, read_weights
 # Each trunk, and the file that torchvision keeps its weights in.
 TRUNKS = {"alex": ("AlexNet", "alexnet-owt-7be5be79.pth"), "vgg": ("VGG16", "vgg16-397923af.pth")}
 DOWNLOADS = "https://download.pytorch.org/models"
-EPSILON = 1e-10  # of LPIPS, added to the length of a feature
 
 
 def make_torchvision_importable() -> None:
@@ -83,7 +82,13 @@ class PerceptualDistance(Frozen):
         import lpips  # a heavy import that only this module needs
 
         self.name = "lpips" if weighted else "perceptual"
-        self.net = lpips.LPIPS(net=net, lpips=weighted, pnet_rand=True, verbose=False)
+        with torch.device("meta"):  # no time for random weights: torchvision's networks have over 100 M of them
+            self.net = lpips.LPIPS(net=net, lpips=weighted, pretrained=False, pnet_rand=True, verbose=False)
+        self.net.scaling_layer = lpips.ScalingLayer()
+        if weighted:
+            learned = read_weights(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth")
+            for name, value in learned.items():  # such as lin0.model.1.weight
+                self.net.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(value)
         stored = read_weights(trunk)
         if weighted and (other := sorted({key.split(".")[0] for key in stored} - {"features", "classifier"})):
             raise ValueError(f"{trunk} also has {other}: not torchvision's network, use it with --lpips_unweighted")
@@ -95,24 +100,10 @@ class PerceptualDistance(Frozen):
         for key, name in names.items():
             if stored[name].shape != wanted[key].shape:
                 raise ValueError(f"{trunk}: {name} is {[*stored[name].shape]}, expected {[*wanted[key].shape]}")
-        self.net.net.load_state_dict({key: stored[name].float() for key, name in names.items()}, strict=True)
+        trunk_state = {key: stored[name].float() for key, name in names.items()}
+        self.net.net.load_state_dict(trunk_state, strict=True, assign=True)
         freeze(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances [N] between images [N, 3, H, W] in [-1, 1]."""
-        layers = zip(self.features(x), self.features(y), strict=True)
-        return sum(self.layer_distance(i, a, b) for i, (a, b) in enumerate(layers))
-
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Unit-length features of each layer, [N, C_i, H_i, W_i].
-
-        Written anew because the package takes a square root whose gradient is not a number where a pixel has no
-        feature at all; the values are the same.
-        """
-        layers = self.net.net(self.net.scaling_layer(images))
-        return [x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON) for x in layers]
-
-    def layer_distance(self, i: int, x: Tensor, y: Tensor) -> Tensor:
-        difference = (x - y).square()  # [N, C, H, W]
-        summed = self.net.lins[i](difference) if self.net.lpips else difference.sum(dim=1, keepdim=True)
-        return summed.mean(dim=(1, 2, 3))  # [N]
+        return self.net(x, y).flatten()

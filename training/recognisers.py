@@ -32,5 +32,6 @@ def load_recogniser(name: str | Path) -> Recogniser:
         else:
             raise ValueError(f"it begins with {sorted(state)[:3]}, expected ArcFace IR-SE50 or MobileFaceNet")
     except (ValueError, RuntimeError) as error:  # load_state_dict raises RuntimeError
-        raise ValueError(f"{name} is not a face recogniser of this project: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name} is not a face recogniser of this project: {reason}") from error
     return freeze(network)
