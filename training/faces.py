@@ -5,17 +5,14 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from psp_hub.preprocessing import images_to_tensor, open_image
-from training.pairs import IMAGE_SIZE
-
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+from training.folders import FolderPictures, read, read_photo
 
 
 class FacePhotos(Dataset):
     """Photos of a folder in the order of their names, resized to 256 px: item i is [3, 256, 256] in [-1, 1].
 
     Args:
-        folder: where they are.
+        folder: where they are, in it or below it.
         part: which of them, as a slice: `slice(700)` the first 700, `slice(-100, None)` the last 100.
 
     Raises:
@@ -23,16 +20,17 @@ class FacePhotos(Dataset):
     """
 
     def __init__(self, folder: Path, part: slice):
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-        if not paths:
-            raise ValueError(f"{folder} holds no photos ({', '.join(sorted(PICTURE_SUFFIXES))})")
-        self.paths = paths[part]
-        self.indices = list(range(len(paths)))[part]
+        self.pictures = FolderPictures(folder)
+        self.indices = list(range(len(self.pictures)))[part]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.pictures.paths[i] for i in self.indices]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.indices)
 
     def __getitem__(self, i: int) -> Tensor:
         if not 0 <= i < len(self):
             raise IndexError(i)
-        return images_to_tensor([open_image(self.paths[i]).resize((IMAGE_SIZE, IMAGE_SIZE))])[0]
+        return read(self.pictures, self.indices[i], read_photo)

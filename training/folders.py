@@ -1,0 +1,174 @@
+"""Folders of pictures: what is in them, which belong together, and which cannot be read."""
+
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from psp_hub.preprocessing import BROKEN, ENCODER_SIZE, NUM_CLASSES, images_to_tensor, open_image, prepare_tensor
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff"}
+MAX_NAMED = 20  # of the pictures that a message is about
+T = TypeVar("T")
+
+
+class Pictures(Protocol):
+    """A row of picture files, in a folder or in a table."""
+
+    def __len__(self) -> int: ...
+
+    def file(self, i: int) -> Path | io.BytesIO:
+        """What `open_image` opens."""
+
+    def name(self, i: int) -> str:
+        """What messages call it."""
+
+
+class FolderPictures:
+    """The pictures of a folder and those below it, in the order of their paths.
+
+    Raises:
+        ValueError: no such folder, or no pictures in it.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.paths = folder, list_pictures(folder)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def file(self, i: int) -> Path:
+        return self.paths[i]
+
+    def name(self, i: int) -> str:
+        return str(self.paths[i])
+
+    def stems(self) -> dict[str, int]:
+        """Position of each picture by its path in the folder, less the suffix.
+
+        Raises:
+            ValueError: two have the same.
+        """
+        stems: dict[str, int] = {}
+        twice = []
+        for i, path in enumerate(self.paths):
+            stem = path.relative_to(self.folder).with_suffix("").as_posix()
+            if stem in stems:
+                twice.append(f"{self.paths[stems[stem]]} and {path}")
+            stems[stem] = i
+        if twice:
+            raise ValueError(f"{len(twice)} names are there twice, apart from the suffix: {listed(twice)}")
+        return stems
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Paths of the pictures below a folder, sorted; what is hidden is left out.
+
+    Raises:
+        ValueError: no such folder, or no pictures in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+        and not path.is_dir()  # a link to nothing stays: it is reported with the other broken ones
+    )
+    if not paths:
+        raise ValueError(f"{folder} holds no photos or other pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    return paths
+
+
+def match(sources: FolderPictures, targets: FolderPictures) -> list[tuple[int, int]]:
+    """Positions (source, target) of the pictures of the same name, suffixes apart, in the order of the targets.
+
+    Raises:
+        ValueError: pictures without a partner, or two that have the same.
+    """
+    source_of, target_of = sources.stems(), targets.stems()
+    alone = [sources.name(i) for stem, i in source_of.items() if stem not in target_of]
+    alone += [targets.name(i) for stem, i in target_of.items() if stem not in source_of]
+    if alone:
+        raise ValueError(
+            f"{len(alone)} pictures have no partner of the same name in the other folder "
+            f"({sources.folder}, {targets.folder}): {listed(alone)}"
+        )
+    return [(source_of[stem], i) for stem, i in target_of.items()]
+
+
+def listed(names: Sequence[str]) -> str:
+    """At most `MAX_NAMED` names, and how many more there are."""
+    more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def read(pictures: Pictures, i: int, reader: Callable[[Path | io.BytesIO], T]) -> T:
+    """What `reader` makes of one picture.
+
+    Raises:
+        ValueError: it cannot be read; the message begins with its name.
+    """
+    try:
+        return reader(pictures.file(i))
+    except ValueError as error:
+        raise ValueError(f"{pictures.name(i)}: {error}") from error
+
+
+def read_photo(file: Path | io.BytesIO) -> Tensor:
+    """Any picture -> [3, 256, 256] in [-1, 1]; as in the original, its sides are stretched to a square."""
+    return images_to_tensor([open_image(file).resize((ENCODER_SIZE, ENCODER_SIZE))])[0]
+
+
+def read_labels(file: Path | io.BytesIO) -> Tensor:
+    """A palette or grey picture of class numbers -> [256, 256], uint8, without mixing neighbours.
+
+    Raises:
+        ValueError: not a picture, a colour picture, or a number that is no class.
+    """
+    expected = f"expected a palette or grey picture of the numbers 0 to {NUM_CLASSES - 1}"
+    try:
+        with Image.open(file) as image:
+            if image.mode not in ("P", "L", "I", "I;16"):
+                raise ValueError(f"a label map of mode {image.mode}, {expected}")
+            labels = np.asarray(image)
+    except (*BROKEN, Image.UnidentifiedImageError) as error:
+        raise ValueError(f"not a label map that can be read ({error}), {expected}") from error
+    if labels.max() >= NUM_CLASSES or labels.min() < 0:
+        wrong = [number for number in np.unique(labels).tolist() if not 0 <= number < NUM_CLASSES]
+        raise ValueError(f"a label map with the numbers {listed([str(number) for number in wrong])}, {expected}")
+    resized = Image.fromarray(labels.astype(np.uint8)).resize((ENCODER_SIZE,) * 2, Image.Resampling.NEAREST)
+    return torch.from_numpy(np.array(resized))
+
+
+def input_reader(input_kind: str) -> Callable[[Path | io.BytesIO], Tensor]:
+    """How a stored source of a task is read: label maps as classes [256, 256], the rest as inputs [C, 256, 256]."""
+    return read_labels if input_kind == "labels" else lambda file: prepare_tensor(file, input_kind)[0]
+
+
+def find_broken(
+    pictures: Pictures, positions: Iterable[int], reader: Callable[[Path | io.BytesIO], object], what: str
+) -> dict[int, str]:
+    """Read every picture once, with all cores; why those that cannot be used cannot, by position."""
+
+    def problem(i: int) -> str | None:
+        try:
+            read(pictures, i, reader)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    positions = list(positions)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:  # decoding a picture lets other threads run
+        problems = tqdm(pool.map(problem, positions), f"checking {what}", len(positions), disable=None, leave=False)
+        return {i: found for i, found in zip(positions, problems, strict=True) if found}
