@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"config", "preprocessing", "latents", "layers", "memory", "tasks", "trunk", "checkpoints", "original"},
     {"loading", "cards", "hub"},
-    {"saving"},
+    {"saving", "face_parser"},
     {"heads"},
     {"encoder", "generators"},
     {"pretrained"},

@@ -99,12 +99,12 @@ def enlarge_smoothly(masks: Tensor, coarse: int) -> Tensor:
 
 
 def simplify_hair(labels: Tensor, coarse: int) -> Tensor:
-    """Hair as a smooth shape: it covers what is behind it, and gives way to the background."""
-    hair = labels == HAIR
-    smooth = enlarge_smoothly(hair[None].float(), coarse)[0] > 0.5
+    """A smooth outline of the head: hair fills its dents, and gives way to the background where it sticks out."""
     behind = (labels == BACKGROUND) | (labels == CLOTH)
-    labels = torch.where(smooth & behind, torch.tensor(HAIR, dtype=labels.dtype), labels)
-    return torch.where(hair & ~smooth, torch.tensor(BACKGROUND, dtype=labels.dtype), labels)
+    hair = labels == HAIR
+    head, hairy = enlarge_smoothly(torch.stack([~behind & (labels != NECK), hair]).float(), coarse)  # [H, W] each
+    filled = torch.where((head > 0.5) & (hairy > 0.25) & behind, torch.tensor(HAIR, dtype=labels.dtype), labels)
+    return torch.where(hair & (head <= 0.5), torch.tensor(BACKGROUND, dtype=labels.dtype), filled)
 
 
 def round_borders(labels: Tensor, coarse: int) -> Tensor:

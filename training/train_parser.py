@@ -36,6 +36,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--masks_dir", type=Path, required=True, help="NAME.png of class numbers for each photo")
     parser.add_argument("--num_validation", type=int, default=100)
     parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--pretrained_parser", type=Path, help="start from a saved parser, and in its size")
     parser.add_argument("--train_batch_size", type=int, default=16)
     parser.add_argument("--max_train_steps", type=int, default=2600)
     parser.add_argument("--learning_rate", type=float, default=3e-3)
@@ -84,7 +85,9 @@ def main(args: argparse.Namespace) -> dict:
     args.output_dir.mkdir(parents=True, exist_ok=True)
     data = LabelledPhotos(args.images_dir, args.masks_dir, slice(None, -args.num_validation), args.seed)
     held_out = LabelledPhotos(args.images_dir, args.masks_dir, slice(-args.num_validation, None))
-    parser = FaceParser().to(args.device, memory_format=torch.channels_last).train()
+    start = args.pretrained_parser
+    parser = load_component(FaceParser, start, torch.float32).requires_grad_(True) if start else FaceParser()
+    parser = parser.to(args.device, memory_format=torch.channels_last).train()
     ema = AveragedModel(parser, multi_avg_fn=get_ema_multi_avg_fn(args.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(parser.parameters(), args.learning_rate, weight_decay=args.adam_weight_decay)
     scheduler = get_scheduler("cosine", optimizer, num_warmup_steps=100, num_training_steps=args.max_train_steps)
