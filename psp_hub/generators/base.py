@@ -10,7 +10,7 @@ A generator G is a `diffusers.ModelMixin` with
 from typing import Literal, Protocol, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 W_AVG_SAMPLES = 65_536
 NoiseMode = Literal["const", "random", "none"]
@@ -41,6 +41,14 @@ def check_noise_mode(noise_mode: str) -> None:
     """Raise ValueError unless `noise_mode` is one of `NoiseMode`."""
     if noise_mode not in get_args(NoiseMode):
         raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {', '.join(get_args(NoiseMode))}")
+
+
+def use_checkpoints(synthesis: nn.Module, noise_mode: NoiseMode) -> bool:
+    """Whether the blocks of a synthesis network are to be run again in the backward pass rather than remembered.
+
+    Not with random noise: the second run would draw other noise than the first.
+    """
+    return synthesis.gradient_checkpointing and noise_mode != "random" and torch.is_grad_enabled()
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws
+from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.latents import truncate
 from psp_hub.layers import Modulation, inverse_haar, pixel_norm
 
@@ -95,6 +95,7 @@ class SynthesisNetwork(nn.Module):
         self.to_img_modulation = Modulation(w_dim, channels[-1], fan_in=channels[-1])
         self.to_img = nn.Conv2d(channels[-1], 12, 1)
         self.num_ws = 2 * len(self.blocks) + 2
+        self.gradient_checkpointing = False  # see `enable_gradient_checkpointing` of diffusers' models
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
         """Draw images.
@@ -114,8 +115,11 @@ class SynthesisNetwork(nn.Module):
         check_noise_mode(noise_mode)
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv(x, ws[:, 0], noise_mode, generator)  # [N, C, 4, 4]
+        checkpointed = use_checkpoints(self, noise_mode)
         for i, block in enumerate(self.blocks):
-            x = block(x, ws[:, 2 * i + 1 : 2 * i + 3], noise_mode, generator)  # [N, C, 8 * 2^i, 8 * 2^i]
+            inputs = (x, ws[:, 2 * i + 1 : 2 * i + 3], noise_mode, generator)
+            x = self._gradient_checkpointing_func(block, *inputs) if checkpointed else block(*inputs)
+            # x: [N, C, 8 * 2^i, 8 * 2^i]
         x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, R / 2, R / 2]
         return inverse_haar(x)  # [N, 3, R, R]
 
@@ -128,6 +132,8 @@ class MobileStyleGAN(ModelMixin, ConfigMixin):
         w_dim: size of z and of each style.
         mapping_layers: layers of the mapping network.
     """
+
+    _supports_gradient_checkpointing = True
 
     @register_to_config
     def __init__(

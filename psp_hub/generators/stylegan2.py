@@ -13,7 +13,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws
+from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.generators.mobile_stylegan import LEAKY_SLOPE, MappingNetwork
 from psp_hub.layers import Modulation, blur, upsample
 
@@ -123,6 +123,7 @@ class SynthesisNetwork(nn.Module):
             SynthesisBlock(channels[i], channels[i + 1], 8 * 2**i, w_dim) for i in range(len(channels) - 1)
         )
         self.num_ws = 2 * len(self.blocks) + 2
+        self.gradient_checkpointing = False  # see `enable_gradient_checkpointing` of diffusers' models
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
         """Draw images.
@@ -143,9 +144,11 @@ class SynthesisNetwork(nn.Module):
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)  # [N, C, 4, 4]
         x = self.conv(x, ws[:, 0], noise_mode, generator)  # [N, C, 4, 4]
         image = self.to_rgb(x, ws[:, 1])  # [N, 3, 4, 4]
+        checkpointed = use_checkpoints(self, noise_mode)
         for i, block in enumerate(self.blocks):
-            styles = ws[:, 2 * i + 1 : 2 * i + 4]  # [N, 3, w_dim]
-            x, image = block(x, image, styles, noise_mode, generator)  # [N, C, 8 * 2^i, ...], [N, 3, 8 * 2^i, ...]
+            inputs = (x, image, ws[:, 2 * i + 1 : 2 * i + 4], noise_mode, generator)  # three styles
+            x, image = self._gradient_checkpointing_func(block, *inputs) if checkpointed else block(*inputs)
+            # x: [N, C, 8 * 2^i, 8 * 2^i], image: [N, 3, 8 * 2^i, 8 * 2^i]
         return image  # [N, 3, R, R]
 
 
@@ -162,6 +165,8 @@ class StyleGAN2(ModelMixin, ConfigMixin):
     Raises:
         ValueError: another resolution.
     """
+
+    _supports_gradient_checkpointing = True
 
     @register_to_config
     def __init__(
