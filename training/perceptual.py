@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -82,7 +83,8 @@ class PerceptualDistance(Frozen):
         import lpips  # a heavy import that only this module needs
 
         self.name = "lpips" if weighted else "perceptual"
-        with torch.device("meta"):  # no time for random weights: torchvision's networks have over 100 M of them
+        # On no device, to lose no time on random weights; lpips calls torchvision in a way that it warns of.
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
             self.net = lpips.LPIPS(net=net, lpips=weighted, pretrained=False, pnet_rand=True, verbose=False)
         self.net.scaling_layer = lpips.ScalingLayer()
         if weighted:
