@@ -85,6 +85,38 @@ model = PSPModel.from_pretrained("owner/a-model-for-it", generator=generator)
     return write({"tags": TAGS, **LICENSE}, text)
 
 
+def training_text(
+    counts: dict[str, int], losses: dict[str, float], best: dict[str, Any], command: str, picture: str | None = None
+) -> str:
+    """What a card says of the training run that made the model.
+
+    Args:
+        counts: of the data, by kind.
+        losses: weight of each.
+        best: the step whose weights these are, `step`; the figure it was chosen by, `figure`; all figures by name.
+        command: that repeats the run.
+        picture: file of a grid of input, target, output and variation, in the repository.
+    """
+    names = {"w_error": "error of the styles (0 exact, 1 the mean face)", "loss": "weighted sum of the losses"}
+    rows = {names.get(name, name): f"{value:.4f}" for name, value in best.items() if isinstance(value, float)}
+    grid = f"\n![rows of input, target, output and variation]({picture})\n" if picture else ""
+    return f"""## Training
+
+Data: {", ".join(f"{value:,} {name}" for name, value in counts.items() if value)}.
+Losses: {", ".join(f"{weight:g} {name}" for name, weight in losses.items())}.
+
+Figures of held-out examples, which training has not seen, after step {best["step"]};
+that step is the exported one for its {best["figure"].replace("_", " ")}.
+The command below prints them again.
+
+{table(rows)}{grid}
+```bash
+{command}
+```
+
+"""
+
+
 def write(metadata: dict[str, Any], text: str) -> ModelCard:
     data = ModelCardData(library_name="psp-hub", pipeline_tag=PIPELINE_TAG, **metadata)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")

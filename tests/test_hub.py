@@ -480,7 +480,8 @@ def test_a_push_that_breaks_off_changes_nothing(hub, client, model_dir):
 # From a training run
 
 TRAIN = """
-from training.train import main, parse_args
+from training.arguments import parse_args
+from training.train import main
 main(parse_args({words!r}))
 """
 
@@ -503,7 +504,12 @@ def test_a_training_run_is_pushed(hub, client, model_dir, pairs_dir, tmp_path, m
     assert_loaded(tmp_path / "loaded", exported)
     card = ModelCard(repo.files["README.md"].decode())
     best = json.loads((tmp_path / "run" / "best.json").read_text())
-    assert f"after step 2, the w error is {best['w_error']:.4f} (mean face: 1)\non 4 pairs" in card.text
+    assert "Data: 20 pairs, 16 training, 4 held out.\nLosses: 1 w.\n" in card.text
+    assert "after step 2;\nthat step is the exported one for its w error." in card.text
+    assert f"| error of the styles (0 exact, 1 the mean face) | {best['w_error']:.4f} |" in card.text
+    assert card.text.index("## Training") < card.text.index("## Limits") < card.text.index("## Licence")
+    assert "(validation.png)" in card.text
+    assert repo.files["validation.png"] == (tmp_path / "run" / "validation-000002.png").read_bytes()
     assert f"--pairs_dir {pairs_dir.name} " in card.text and "--max_train_steps 2" in card.text
     assert OWNER not in card.text and str(tmp_path) not in card.text and str(pairs_dir.parent) not in card.text
     assert OWNER not in (tmp_path / "run" / "training_args.json").read_text()

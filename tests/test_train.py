@@ -21,14 +21,17 @@ from torch import Tensor, nn
 
 from psp_hub import PSPModel, model
 from psp_hub.generators import load_generator
-from training import train, validation
+from psp_hub.tasks import get_task
+from training import exports, loop, train, validation
+from training.arguments import parse_args
+from training.build import build_model
 from training.checkpoints import StopSignals, checkpoints, find_checkpoint
-from training.data import Drawings, LineArt
+from training.examples import Examples, Pairs
 from training.identity import IdentityFromW
-from training.losses import WError
+from training.losses import TrainingLosses, WError
+from training.optimizers import ema_update
 from training.pairs import PairStore
 from training.plan import activation_bytes
-from training.train import build_model, ema_update, parse_args
 from training.validation import picture_grid, w_error
 
 SCRIPT = Path(train.__file__)
@@ -74,8 +77,8 @@ def run(arguments, monkeypatch) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def data(pairs_dir) -> Drawings:
-    return Drawings(PairStore([pairs_dir]), LineArt(None), seed=0)
+def data(pairs_dir) -> Examples:
+    return Examples([Pairs(PairStore([pairs_dir]))], get_task("sketch"), seed=0, w_dim=32)
 
 
 @pytest.fixture(scope="module")
@@ -111,17 +114,20 @@ def state(checkpoint: Path) -> dict:
 def test_a_run_writes_model_checkpoint_picture_and_arguments(run, model_dir):
     folder = run("--checkpointing_steps", "5")
     assert sorted(path.name for path in folder.iterdir() if path.name != "logs") == [
+        ".lock",
         "best.json",
         "checkpoint-000005",
         "model",
         "training_args.json",
         "validation-000005.png",
+        "validation.jsonl",
     ]
     saved = json.loads((folder / "training_args.json").read_text())
     assert saved["task"] == "sketch" and saved["max_train_steps"] == 5 and saved["learning_rate"] == 1e-3
     assert Image.open(folder / "validation-000005.png").size == (4 * 256, 2 * 256)
     best = json.loads((folder / "best.json").read_text())
-    assert best["step"] == 5 and 0 < best["w_error"] < 10
+    assert best["step"] == 5 and best["figure"] == "w_error" and 0 < best["w_error"] < 10
+    assert [json.loads(line) for line in (folder / "validation.jsonl").read_text().splitlines()] == [best]
 
 
 def test_the_exported_model_is_the_average(run, model_dir):
@@ -154,7 +160,7 @@ def test_a_run_with_photos_and_identity(run, faces_dir, recogniser_file, tmp_pat
     torch.manual_seed(0)
     save_file(IdentityFromW(w_dim=32).state_dict(), tmp_path / "identity.safetensors")
     logged = []
-    monkeypatch.setattr(train, "LOGGING_STEPS", 1)
+    monkeypatch.setattr(loop, "LOGGING_STEPS", 1)
     monkeypatch.setattr(train.Accelerator, "log", lambda self, values, step: logged.append(values))
     options = ["--identity_net", str(tmp_path / "identity.safetensors"), "--recogniser", str(recogniser_file)]
     options += ["--faces_dir", str(faces_dir), "--num_faces", "4", "--faces_repeats", "6"]
@@ -212,11 +218,20 @@ def test_line_art_for_pairs_of_the_same_index_is_refused(arguments, pairs_dir, t
         train.train(parse_args(words))
 
 
-def test_stored_or_generated_pairs_but_not_both(arguments, capsys):
-    for words in (arguments("--generated_pairs", "24"), [w for w in arguments() if w != "--pairs_dir"][:6]):
-        with pytest.raises(SystemExit):
-            parse_args(words)
-    assert "not allowed with argument --pairs_dir" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--generated_pairs", "24"], "--pairs_dir and --generated_pairs exclude each other"),
+        (["--lr_scheduler", "cosin"], "--lr_scheduler is 'cosin', expected one of linear, cosine, "),
+        (["--task", "colouring"], "invalid choice: 'colouring' (choose from 'inversion', 'sketch', "),
+        (["--learning_rat", "1", "--sped", "2"], "unrecognized arguments: --learning_rat 1 --sped 2"),
+        (["--train_batch_size", "0"], "--train_batch_size is 0, expected 1 or more"),
+    ],
+)
+def test_flags_that_cannot_be_used(arguments, capsys, more, message):
+    with pytest.raises(SystemExit):
+        parse_args(arguments(*more))
+    assert message in capsys.readouterr().err
 
 
 def test_dry_run_says_the_plan_and_writes_nothing(run, arguments, tmp_path, capsys, tiny_model):
@@ -243,7 +258,7 @@ def test_activations_are_what_the_graph_holds():
         def forward(self, x):
             return (x * self.weight).sum()
 
-    assert activation_bytes(Linear(), autocast=False) == 4 * 256 * 256
+    assert activation_bytes(Linear()) == 4 * 256 * 256
 
 
 def test_accumulated_steps_resume_exactly(run):
@@ -308,25 +323,22 @@ def test_a_second_signal_stops_at_once():
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(run, monkeypatch, tmp_path):
-    def broken(*args):
-        loss, parts = compute_loss(*args)
+    def broken(losses, delta, batch):
+        loss, parts = forward(losses, delta, batch)
         calls.append(1)
         return (loss * float("nan") if len(calls) == 3 else loss), parts
 
-    compute_loss, calls = train.compute_loss, []
-    monkeypatch.setattr(train, "compute_loss", broken)
-    with pytest.raises(
-        FloatingPointError, match=r"the loss is nan at step 3, in a batch of the pairs \[\d+, "
-    ) as error:
+    forward, calls = TrainingLosses.forward, []
+    monkeypatch.setattr(TrainingLosses, "forward", broken)
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 3, in a batch of pair 1") as error:
         run("--checkpointing_steps", "1")
     assert names(tmp_path / "run") == ["checkpoint-000001", "checkpoint-000002"]
-    named = json.loads(re.search(r"\[.*\]", str(error.value))[0])
-    assert len(named) == 4
+    assert len(set(re.findall(r"pair 1\d\d", str(error.value)))) == 4
 
 
 def test_latest_without_a_checkpoint_starts_at_0(run, capsys):
     run("--resume_from_checkpoint", "latest")
-    assert "16 training and 4 held-out pairs, from step 0" in capsys.readouterr().out
+    assert "16 training and 4 held-out examples, from step 0" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_a_crash_is_ignored_and_overwritten(run, capsys):
@@ -400,7 +412,7 @@ def test_a_run_killed_while_it_validates_validates_again(run, monkeypatch, tmp_p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "w_error", killed)
+        patch.setattr(exports, "validate", killed)
         with pytest.raises(KeyboardInterrupt):
             run("--checkpointing_steps", "1")
     assert names(tmp_path / "run") == ["checkpoint-000003", "checkpoint-000004"]
@@ -446,7 +458,8 @@ def test_validation_error_is_deterministic(tiny_model, data):
 
 def test_validation_error_of_known_answers(tiny_model, data):
     error, indices = WError(tiny_model.generator), [3, 1, 7]
-    answers = iter((data.store.w[indices].float() - error.w_avg)[:, None].expand(3, 8, 32).split(2))
+    store = data.parts[0].store
+    answers = iter((store.w[indices].float() - error.w_avg)[:, None].expand(3, 8, 32).split(2))
     assert w_error(lambda x: next(answers), data, indices, error, 2) == pytest.approx(0, abs=1e-9)
     assert w_error(lambda x: torch.zeros(len(x), 8, 32), data, indices, error, 2) == pytest.approx(1)
 
@@ -456,7 +469,7 @@ def test_validation_picture(tiny_model, data, monkeypatch):
     picture = picture_grid(tiny_model, data, [4, 9, 11])
     assert picture.size == (4 * 256, 2 * 256)
     target = np.asarray(picture.crop((256, 256, 512, 512)), float) / 127.5 - 1
-    assert np.abs(target - data.store[9][0].permute(1, 2, 0).numpy()).max() < 0.01
+    assert np.abs(target - data.parts[0].store[9][0].permute(1, 2, 0).numpy()).max() < 0.01
     assert np.array_equal(np.asarray(picture_grid(tiny_model, data, [4, 9, 11])), np.asarray(picture))
 
 

@@ -1,17 +1,40 @@
 """Checkpoints of a run, and stopping it without losing anything."""
 
 import argparse
+import json
 import logging
 import re
 import shutil
 import signal
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 logger = logging.getLogger(__name__)
+
+RUN_NAME = "run.json"  # in a checkpoint: the flags of its run
+# Flags that change nothing of what a run computes, and may differ when it is resumed.
+FREE_FLAGS = (
+    "output_dir",
+    "dataloader_num_workers",
+    "checkpointing_steps",
+    "checkpoints_total_limit",
+    "resume_from_checkpoint",
+    "allow_changes",
+    "validation_steps",
+    "validate_first",
+    "report_to",
+    "dry_run",
+    "push_to_hub",
+    "hub_model_id",
+    "hub_token",
+    "hub_private_repo",
+    "hub_pictures",
+)
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -24,18 +47,47 @@ def checkpoints(output_dir: Path) -> list[Path]:
     return sorted(path for path in output_dir.glob("checkpoint-*") if is_checkpoint(path))
 
 
-def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: int) -> None:
-    """All state that resuming needs. It appears under its name only when it is complete; old ones go."""
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def discard(path: Path) -> None:
+    """Remove a checkpoint; one that is removed in part is none by its name."""
+    doomed = path.with_suffix(".old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: int, run: dict[str, Any]) -> None:
+    """All state that resuming needs. It appears under its name only when it is complete; old ones go.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; what is left of it is removed, the others stay.
+    """
     path = args.output_dir / f"checkpoint-{step:06d}"
     staged = path.with_suffix(".tmp")
-    accelerator.save_state(str(staged))
+    if accelerator.is_main_process:
+        shutil.rmtree(staged, ignore_errors=True)  # of a run that was killed here
+    accelerator.wait_for_everyone()
+    try:
+        accelerator.save_state(str(staged))
+        if accelerator.is_main_process:
+            (staged / RUN_NAME).write_text(json.dumps(run, indent=2) + "\n")
+    except (OSError, RuntimeError, SafetensorError) as error:  # each part is written by a library of its own
+        shutil.rmtree(staged, ignore_errors=True)
+        last = checkpoints(args.output_dir)
+        raise OSError(
+            f"the checkpoint of step {step} cannot be saved: {error}. "
+            + (f"The last good one is {last[-1]}" if last else "There is none from before")
+        ) from error
     accelerator.wait_for_everyone()  # each process writes a part
     if accelerator.is_main_process:
         for later in [other for other in checkpoints(args.output_dir) if other >= path]:
-            shutil.rmtree(later)  # the run went back to an earlier one
+            discard(later)  # the run went back to an earlier one
         staged.rename(path)
         for old in checkpoints(args.output_dir)[: -args.checkpoints_total_limit]:
-            shutil.rmtree(old)
+            discard(old)
     accelerator.wait_for_everyone()
 
 
@@ -59,6 +111,50 @@ def find_checkpoint(args: argparse.Namespace) -> Path | None:
     if not is_checkpoint(path):
         raise ValueError(f"--resume_from_checkpoint {path} is not a checkpoint, expected 'latest' or checkpoint-STEP")
     return path
+
+
+def plain(value: object) -> object:
+    """A flag's value for JSON, without the folder that it lies in: data may have moved since."""
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
+
+
+def describe_run(args: argparse.Namespace, processes: int, data: dict[str, Any], encoder: dict[str, Any]) -> dict:
+    """What decides the course of a run: flags, number of processes, data, shape of the encoder.
+
+    Args:
+        data: counts, from `LoadedData.description`.
+        encoder: its config.
+    """
+    flags = {name: plain(value) for name, value in vars(args).items() if name not in FREE_FLAGS}
+    encoder = {name: value for name, value in encoder.items() if not name.startswith("_")}
+    run = {**flags, "number of processes": processes}
+    run |= {f"data: {name}": value for name, value in data.items()}
+    run |= {f"encoder: {name}": value for name, value in encoder.items()}
+    return json.loads(json.dumps(run, default=str))
+
+
+def check_same_run(checkpoint: Path, run: dict[str, Any]) -> None:
+    """Be sure that a checkpoint is of this run.
+
+    Raises:
+        ValueError: it is of a run with other flags, data or processes; the message names the differences.
+    """
+    advice = "use the same, or --allow_changes to go on all the same, as a run of its own"
+    try:
+        saved = json.loads((checkpoint / RUN_NAME).read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"{checkpoint} does not say of which run it is (no {RUN_NAME}): {advice}") from error
+    nothing = object()
+    names = [name for name in saved | run if saved.get(name, nothing) != run.get(name, nothing)]
+    if names:
+        there, here = (", ".join(f"{n} {values.get(n, 'not known')}" for n in names) for values in (saved, run))
+        raise ValueError(f"{checkpoint} is of another run. It has: {there}. This one has: {here}. {advice}")
 
 
 class StopSignals:

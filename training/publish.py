@@ -1,24 +1,33 @@
 """Push what a run has made: checked before the training, done after it."""
 
 import argparse
-import json
 import re
 import shlex
+import shutil
+import tempfile
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
 
-from psp_hub.hub import LIBRARY_NAME, REPO_ID, explained_push
+from psp_hub import cards
+from psp_hub.hub import CARD_NAME, LIBRARY_NAME, REPO_ID, explained_push, push_folder
 from psp_hub.model import PSPModel
+from training.build import Run
+from training.exports import MODEL_NAME, read_best
+from training.validation import GRID_ROWS, VALIDATION_EPOCH
 
+PICTURE_NAME = "validation.png"
+LIMITS_TITLE = "## Limits\n"  # what the card says of the training stands before it
 # Flags that say nothing of the result: where it lies on this machine, and who pushes it.
 PRIVATE_FLAGS = (
     "output_dir",
     "hub_token",
     "hub_model_id",
     "hub_private_repo",
+    "hub_pictures",
     "push_to_hub",
     "resume_from_checkpoint",
+    "allow_changes",
 )
 
 
@@ -37,24 +46,40 @@ def claim_repository(repo_id: str | None, token: str | None, private: bool | Non
         api.auth_check(repo_id, write=True)
 
 
-def publish(args: argparse.Namespace, num_training: int, num_held_out: int) -> CommitInfo:
-    """Push the exported model, with a card that says how it was made; no checkpoints and no optimizer state."""
-    model = PSPModel.from_pretrained(args.output_dir / "model")
-    best = json.loads((args.output_dir / "best.json").read_text())
-    card = model.generate_model_card(args.hub_model_id)
-    card.text += f"""
-## Training
+def publish(run: Run) -> CommitInfo:
+    """Push the exported model in one commit, with a card that says how it was made.
 
-{num_training} examples; after step {best["step"]}, the w error is {best["w_error"]:.4f} (mean face: 1)
-on {num_held_out} pairs that training has not seen. The exported step was chosen by this figure.
+    No checkpoints and no optimizer state. The grid of pictures goes along if all of it comes from a generator, or on
+    --hub_pictures: photos of people are not ours to publish.
+    """
+    args = run.args
+    model = PSPModel.from_pretrained(args.output_dir / MODEL_NAME)
+    best = read_best(args.output_dir)
+    with tempfile.TemporaryDirectory(prefix="psp-hub-") as name:
+        folder = Path(name)
+        model.save_pretrained(folder)
+        shows = args.hub_pictures or generated(run)
+        if shows:
+            shutil.copyfile(args.output_dir / f"validation-{best['step']:06d}.png", folder / PICTURE_NAME)
+        card = model.generate_model_card(args.hub_model_id)
+        picture = PICTURE_NAME if shows else None
+        text = cards.training_text(run.data.description, run.losses.weights, best, command(args), picture)
+        card.text = card.text.replace(LIMITS_TITLE, text + LIMITS_TITLE)
+        (folder / CARD_NAME).write_text(str(card), encoding="utf-8")
+        return push_folder(
+            folder,
+            args.hub_model_id,
+            commit_message="Push a trained psp-hub model",
+            private=args.hub_private_repo or None,
+            token=args.hub_token,
+            replaced=["generator"],
+        )
 
-```bash
-{command(args)}
-```
-"""
-    return model.push_to_hub(
-        args.hub_model_id, card=str(card), token=args.hub_token, private=args.hub_private_repo or None
-    )
+
+def generated(run: Run) -> bool:
+    """Whether the pictures of the grid are those of a generator, and not photos: their w is known."""
+    shown = run.data.held_out[:GRID_ROWS]
+    return all(bool(run.data.data[VALIDATION_EPOCH, i]["has_w"]) for i in shown)
 
 
 def command(args: argparse.Namespace) -> str:
