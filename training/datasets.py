@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.utils.data import Subset
+
 from psp_hub.generators.base import Generator
 from psp_hub.tasks import TaskSpec
 from training.augmentation import Augmentation
@@ -93,7 +95,7 @@ def load_parts(
     if args.pairs_dir or args.generated_pairs:
         loaded["pairs"] = load_pairs(args, task, generator), 0
     if args.faces_dir:
-        loaded["faces"] = load_faces(args, task), 0
+        loaded["faces"] = load_faces(args, task)
     if args.dataset_name:
         loaded["photos"] = load_columns(args, task, args.dataset_split)
     elif args.target_dir:
@@ -149,15 +151,17 @@ def load_pairs(args: argparse.Namespace, task: TaskSpec, generator: Generator) -
     return Pairs(store, find_hints(args, task, store.indices, len(set(store.indices)) == len(store.indices)))
 
 
-def load_faces(args: argparse.Namespace, task: TaskSpec) -> Photos:
-    """Photos with recognition vectors, each several times."""
+def load_faces(args: argparse.Namespace, task: TaskSpec) -> tuple[Photos, int]:
+    """Photos with recognition vectors, each several times, and how many were left out."""
     refuse_labels(task, "photos that have some are --target_dir with --source_dir, not --faces_dir")
     photos = FacePhotos(args.faces_dir, slice(args.num_faces))
-    rows = [(i, i) for i in photos.indices]
-    check(photos.pictures, [i for i, _ in rows], read_photo, "--faces_dir")
-    identity = embed_all(load_recogniser(args.recogniser).embed, photos)
+    broken = check(photos.pictures, photos.indices, read_photo, "faces", args.skip_broken)
+    kept = [i for i in photos.indices if i not in broken]
+    identity = embed_all(load_recogniser(args.recogniser).embed, Subset(photos, kept))
     hints = LineArt(args.faces_line_art_dir).get if task.source == "drawing" else no_hints
-    return Photos(photos.pictures, rows, hints=hints, identity=identity, repeats=args.faces_repeats)
+    rows = [(i, i) for i in kept]
+    part = Photos(photos.pictures, rows, hints=hints, identity=identity, repeats=args.faces_repeats)
+    return part, len(broken)
 
 
 def load_validation(args: argparse.Namespace, task: TaskSpec) -> tuple[Pairs | Photos, int]:
@@ -219,7 +223,7 @@ def load_rows(
         broken = check(sources, [source for _, source in kept], reader, "sources", args.skip_broken)
         kept = [row for row in kept if row[1] not in broken]
     if not kept:
-        raise ValueError(f"all of the {len(rows)} pictures are broken")
+        raise ValueError(f"none of the {len(rows)} pictures can be used")
     return Photos(targets, kept, sources, task.input_kind, hints), len(rows) - len(kept)
 
 
