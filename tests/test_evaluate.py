@@ -1,18 +1,33 @@
-"""training/evaluate.py: figures and pictures of a tiny model."""
+"""training/evaluate.py: figures and pictures of tiny models."""
 
+import csv
+import dataclasses
 import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
-from psp_hub import PSPModel
-from training import evaluate
-from training.evaluate import Examples, identity, load_faces, load_pairs, main, make_drawings, measure, parse_args, run
+from psp_hub import PSPConfig, PSPModel
+from psp_hub.encoder import PSPEncoder
+from psp_hub.face_parser import FaceParser
+from psp_hub.generators import load_generator
+from psp_hub.tasks import TASKS
+from training.evaluate import load_sets, main, parse_args
+from training.evaluation.examples import Example, SourceMaker
+from training.evaluation.judges import Judges
+from training.evaluation.measure import measure, translate
+from training.evaluation.report import save_grid
 from training.networks import FaceRecogniser
 from training.pairs import PairStore
+
+PICTURE_FIGURES = {"mse", "psnr"}
+IDENTITY_FIGURES = {"identity_matched", "identity_shuffled", "rank_1"}
+NO_NETWORKS = Judges()
 
 
 @pytest.fixture
@@ -32,168 +47,319 @@ def model(model_dir) -> PSPModel:
     return PSPModel.from_pretrained(model_dir)
 
 
-class Table:
-    """In place of a recogniser: image [i] of a batch has vector number image[i, 0, 0, 0]."""
+@pytest.fixture(scope="module")
+def task_model(generator_dir, tmp_path_factory) -> Callable[[str], Path]:
+    """Function of a task's name: a saved tiny model for it."""
 
-    def __init__(self, vectors: Tensor):
-        self.vectors = torch.nn.functional.normalize(vectors, dim=1)
+    def make(task: str) -> Path:
+        folder = tmp_path_factory.mktemp(task)
+        sizes = {"stem_width": 16, "stem_stride": 8, "stage_widths": (16, 16, 16), "stage_depths": (1, 1, 1)}
+        sizes |= {"stage_strides": (1, 2, 2), "pyramid_width": 8, "base_width": 4, "head_widths": (8, 8, 8)}
+        row = TASKS[task]
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            encoder = PSPEncoder(in_channels=row.in_channels, num_ws=8, w_dim=32, **sizes)
+            for parameter in encoder.heads.parameters():
+                if not parameter.any():
+                    torch.nn.init.normal_(parameter, std=0.1)
+        PSPModel(encoder, load_generator(generator_dir), PSPConfig(task, row.input_kind)).save_pretrained(folder)
+        return folder
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.vectors[images[:, 0, 0, 0].long()]
+    return make
 
 
-def numbered(numbers: range) -> Tensor:
-    return torch.tensor(numbers).float()[:, None, None, None].expand(-1, 3, 2, 2)
+@pytest.fixture(scope="module")
+def parser_dir(tmp_path_factory) -> Path:
+    """A saved face parser with random weights."""
+    folder = tmp_path_factory.mktemp("parser")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        FaceParser(16, (16, 16, 16), (1, 1, 1), 8).save_pretrained(folder)
+    return folder
+
+
+def without(options: list[str], *names: str) -> list[str]:
+    for name in names:
+        del options[options.index(name) : options.index(name) + 2]
+    return options
 
 
 # The command
 
 
-def test_report_and_pictures(arguments, tmp_path):
+def test_report_table_and_pictures(arguments, tmp_path):
     report = main(parse_args(arguments()))
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == report
-    assert report.keys() == {"task", "model", "drawing_style", "pairs", "faces"}
-    figures = {"count", "seconds", "identity_matched", "identity_shuffled", "rank_1", "mean_face"}
+    assert report.keys() == {"task", "model", "recogniser", "drawing_style", "pairs", "faces"}
+    figures = {"count", "seconds", "mean_face"} | PICTURE_FIGURES | IDENTITY_FIGURES
     assert report["pairs"].keys() == figures | {"w_error"} and report["faces"].keys() == figures
     assert report["pairs"]["count"] == 3 and report["faces"]["count"] == 6
     for part in (report["pairs"], report["faces"]):
         assert part["seconds"].keys() == {"encoder", "generator"}
-        assert 0 <= part["rank_1"] <= 1
-        assert all(-1 <= part[name] <= 1 for name in ("identity_matched", "identity_shuffled"))
-        assert part["mean_face"].keys() == {"identity_matched"}
-    assert report["drawing_style"] == "whole family"
+        assert part["mean_face"].keys() == PICTURE_FIGURES | IDENTITY_FIGURES
+    assert report["drawing_style"] == "whole family" and report["recogniser"] == "weights.safetensors"
     assert Image.open(tmp_path / "report" / "pairs.png").size == (3 * 256, 3 * 256)
     assert Image.open(tmp_path / "report" / "faces.png").size == (6 * 256, 3 * 256)
+
+    rows = list(csv.DictReader((tmp_path / "report" / "faces.csv").open()))
+    assert [row["picture"] for row in rows] == ["a.png", "b.jpg", "c.jpeg", "d.webp", "e.PNG", "f.png"]
+    for name, key in (("mse", "mse"), ("psnr", "psnr"), ("identity", "identity_matched")):
+        assert np.mean([float(row[name]) for row in rows]) == pytest.approx(report["faces"][key])
+        assert np.mean([float(row[f"mean_face: {name}"]) for row in rows]) == pytest.approx(
+            report["faces"]["mean_face"][key]
+        )
+    assert np.mean([row["rank"] == "1" for row in rows]) == pytest.approx(report["faces"]["rank_1"])
 
 
 @pytest.mark.slow
 def test_perceptual_figures_and_clean_lines(arguments, edge_detector_file):
     options = arguments("--edge_detector", str(edge_detector_file), "--drawing_style", "line_art", "--num_faces", "2")
-    del options[options.index("--pairs_dir") : options.index("--pairs_dir") + 2]
-    report = main(parse_args(options))
+    report = main(parse_args([*without(options, "--pairs_dir"), "--frechet_net", "trunk"]))
     assert report["drawing_style"] == "line_art" and "pairs" not in report
     assert report["faces"]["count"] == 2
     assert report["faces"]["perceptual"] > 0 and report["faces"]["mean_face"]["perceptual"] > 0
+    assert report["faces"]["frechet"]["features_of"] == "vgg, weights.safetensors"
+
+
+@pytest.mark.slow
+def test_lpips(arguments, alex_file):
+    options = arguments("--lpips_net", "alex", "--lpips_trunk", str(alex_file), "--num_faces", "2")
+    report = main(parse_args(without(options, "--pairs_dir")))
+    assert report["lpips"] == "alex, trunk.safetensors" and report["faces"]["lpips"] > 0
 
 
 def test_figures_are_the_same_every_time(arguments):
-    reports = [main(parse_args(arguments("--num_pairs", "2", "--num_faces", "2"))) for _ in range(2)]
+    options = without(arguments("--num_faces", "2", "--frechet_net", "recogniser"), "--pairs_dir")
+    reports = [main(parse_args(options)) for _ in range(2)]
     for report in reports:
-        del report["pairs"]["seconds"], report["faces"]["seconds"]
+        del report["faces"]["seconds"]
     assert reports[0] == reports[1]
+    frechet = reports[0]["faces"]["frechet"]
+    assert frechet == {"distance": frechet["distance"], "features_of": "weights.safetensors", "pictures": 2}
+    assert frechet["distance"] > 0
 
 
-def test_pairs_alone_need_no_recogniser(arguments, tmp_path):
-    options = arguments()
-    for name in ("--faces_dir", "--recogniser"):
-        del options[options.index(name) : options.index(name) + 2]
+def test_positional_arguments_and_the_models_own_task(model_dir, pairs_dir, tmp_path):
+    report = main(parse_args([str(model_dir), str(pairs_dir), "--num_pairs", "2", "--output_dir", str(tmp_path)]))
+    assert report["task"] == "sketch"
+    assert report["pairs"].keys() == {"count", "seconds", "w_error", "mean_face"} | PICTURE_FIGURES
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.csv", "pairs.png", "report.json"]
+
+
+EXTRA_FIGURES = {
+    "super-resolution": {"consistency_psnr", "bicubic"},
+    "inpainting": {"mse_missing", "mse_known", "nearest_colour", "pasted"},
+    "frontalization": {"asymmetry"},
+    "segmentation": {"labels"},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task(task, task_model, faces_dir, parser_dir, tmp_path):
+    options = [str(task_model(task)), str(faces_dir), "--num_faces", "2", "--output_dir", str(tmp_path)]
+    if task == "segmentation":
+        options += ["--parser", str(parser_dir)]
+    if task == "super-resolution":
+        options += ["--factors", "8"]
     report = main(parse_args(options))
-    assert report["pairs"].keys() == {"count", "seconds", "w_error"}
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["pairs.png", "report.json"]
+    assert report["task"] == task and report["faces"]["count"] == 2
+    assert report["faces"].keys() == {"count", "seconds", "mean_face"} | PICTURE_FIGURES | EXTRA_FIGURES.get(
+        task, set()
+    )
+    assert Image.open(tmp_path / "faces.png").size == (2 * 256, 3 * 256)
 
 
-def test_faces_need_a_recogniser(arguments, capsys):
-    options = arguments()
-    del options[options.index("--recogniser") : options.index("--recogniser") + 2]
+def test_stored_label_maps(task_model, faces_dir, parser_dir, tmp_path):
+    """Label maps of the photos' names are the input, and what the answers are measured by."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for path in faces_dir.iterdir():
+        if path.suffix != ".txt":
+            Image.fromarray(np.repeat(np.uint8([13, 1]), 32)[:, None].repeat(64, 1)).save(masks / f"{path.stem}.png")
+    options = [str(task_model("segmentation")), str(faces_dir), "--source_dir", str(masks), "--num_faces", "3"]
+    report = main(parse_args([*options, "--parser", str(parser_dir), "--output_dir", str(tmp_path / "report")]))
+    labels = report["faces"]["labels"]
+    assert labels["iou"].keys() == {"1", "13"} and labels["shuffled"] == {
+        name: labels[name] for name in ("pixel_accuracy", "mean_iou")
+    }  # all maps are the same
+    assert labels["parser_on_targets"].keys() == labels.keys() - {"parser_on_targets"}
+    rows = list(csv.DictReader((tmp_path / "report" / "faces.csv").open()))
+    assert np.mean([float(row["pixel_accuracy"]) for row in rows]) == pytest.approx(labels["pixel_accuracy"])
+    (masks / "a.png").unlink()
+    with pytest.raises(ValueError, match="1 pictures have no partner of the same name.*a.png"):
+        main(parse_args([*options, "--output_dir", str(tmp_path / "report")]))
+
+
+def test_factors_of_super_resolution_are_told_apart(task_model, pairs_dir, tmp_path):
+    options = [str(task_model("super-resolution")), str(pairs_dir), "--num_pairs", "4", "--factors", "1", "16"]
+    report = main(parse_args([*options, "--output_dir", str(tmp_path)]))["pairs"]
+    rows = list(csv.DictReader((tmp_path / "pairs.csv").open()))
+    assert {row["factor"] for row in rows} == {"1", "16"}
+    for factor, part in report["by_factor"].items():
+        own = [float(row["mse"]) for row in rows if row["factor"] == factor]
+        assert part["count"] == len(own) and part["mse"] == pytest.approx(np.mean(own))
+    exact = [float(row["bicubic: psnr"]) for row in rows if row["factor"] == "1"]
+    assert min(exact) > 50  # but for rounding to bytes
+
+
+@pytest.mark.slow
+def test_optimisation_beside_the_encoder(model_dir, faces_dir, recogniser_file, tmp_path, capsys):
+    options = ["--optimization_steps", "12", "--num_optimized", "2", "--optimization_starts", "mean_face", "encoder"]
+    options += ["--recogniser", str(recogniser_file), "--output_dir", str(tmp_path)]
+    report = main(parse_args([str(model_dir), str(faces_dir), "--num_faces", "2", *options]))["optimization"]
+    methods = ["mean_face", "encoder", "w", "w+", "w from the encoder", "w+ from the encoder"]
+    assert list(report) == ["set", "count", "steps", "loss", *methods]
+    assert (report["set"], report["count"], report["steps"], report["loss"]) == ("faces", 2, 12, "mse")
+    for name in methods:
+        assert report[name].keys() == {"mse", "psnr", "identity", "seconds"}
+    assert report["w+"]["mse"] < report["w"]["mse"] < report["mean_face"]["mse"]
+    assert report["w+ from the encoder"]["mse"] < report["encoder"]["mse"]
+    assert report["mean_face"]["seconds"] == 0 and report["encoder"]["seconds"] < report["w"]["seconds"]
+    table = capsys.readouterr().out.splitlines()[-7:]
+    assert table[0].split() == ["mse", "psnr", "identity", "seconds"]
+    for line, name in zip(table[1:], methods, strict=True):
+        assert line.split()[: len(name.split())] == name.split()
+        assert [float(value) for value in line.split()[-4:]] == pytest.approx(list(report[name].values()), rel=1e-3)
+    assert Image.open(tmp_path / "optimization.png").size == (2 * 256, 8 * 256)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["sketch"], "expected DATA"),
+        (["sketch", "{pairs}", "--model", "sketch"], "the model is given twice: sketch and --model sketch"),
+        (["sketch", "{pairs}", "--pairs_dir", "{pairs}"], "the data is given twice"),
+        (["sketch", "nowhere"], "no such folder: nowhere"),
+        (["--pairs_dir", "{pairs}"], "expected MODEL or --task"),
+        (["--task", "inpainting", "--pairs_dir", "{pairs}"], "there is no starter for inpainting .there is:.* sketch"),
+        (["sketch", "{pairs}", "--source_dir", "{pairs}"], "--source_dir needs --faces_dir"),
+        (["sketch", "{pairs}", "--frechet_net", "recogniser"], "--frechet_net recogniser needs --recogniser"),
+        (["sketch", "{pairs}", "--frechet_net", "trunk"], "--frechet_net trunk needs --lpips_net or --edge_detector"),
+        (["sketch", "{pairs}", "--lpips_trunk", "file"], "--lpips_trunk needs --lpips_net, one of alex, vgg"),
+        (["sketch", "{pairs}", "--num_pairs", "-1"], "numbers of pictures and steps are 0 or more"),
+        (["sketch", "{pairs}", "--task", "colouring"], "invalid choice: 'colouring'"),
+    ],
+)
+def test_bad_commands(pairs_dir, tmp_path, capsys, options, message):
     with pytest.raises(SystemExit) as stopped:
-        parse_args(options)
+        parse_args([option.format(pairs=pairs_dir) for option in options] + ["--output_dir", str(tmp_path)])
     assert stopped.value.code == 2
-    assert "--faces_dir needs --recogniser" in capsys.readouterr().err
+    captured = capsys.readouterr().err
+    assert re.search(message, captured), captured
+
+
+def test_a_model_of_another_task(model_dir, pairs_dir, tmp_path):
+    options = [str(model_dir), str(pairs_dir), "--task", "inversion", "--output_dir", str(tmp_path / "report")]
+    with pytest.raises(ValueError, match="takes 1 channels, expected 3 for the task inversion"):
+        main(parse_args(options))
+
+
+def test_label_maps_need_a_parser(task_model, pairs_dir, tmp_path):
+    with pytest.raises(ValueError, match="need a face parser .--parser., or maps .--source_dir."):
+        main(parse_args([str(task_model("segmentation")), str(pairs_dir), "--output_dir", str(tmp_path)]))
 
 
 # Parts
 
 
-def test_the_last_pairs_and_photos_are_used(arguments, pairs_dir, faces_dir):
-    args = parse_args(arguments("--num_faces", "2"))
-    pairs, faces = load_pairs(args, None), load_faces(args, None)
-    store = PairStore([pairs_dir])
-    assert torch.equal(pairs.w, store.w[-3:].float())
-    assert torch.equal(pairs.images, torch.stack([store[i][0] for i in (17, 18, 19)]))
-    assert faces.images.shape == (2, 3, 256, 256) and faces.w is None
-    everything = load_faces(parse_args(arguments()), None)
-    assert torch.equal(everything.images[4:], faces.images)
+def test_the_last_pairs_and_photos_are_used(arguments, pairs_dir):
+    def sets(*more):
+        return load_sets(parse_args(arguments(*more)), "sketch", NO_NETWORKS)
+
+    store, some, every = PairStore([pairs_dir]), sets("--num_faces", "2"), sets("--num_faces", "0", "--num_pairs", "0")
+    assert len(some["pairs"]) == 3 and len(every["pairs"]) == 20
+    for example, i in zip(some["pairs"], (17, 18, 19), strict=True):
+        assert torch.equal(example.w, store.w[i].float()) and torch.equal(example.image, store[i][0])
+        assert example.name == str(store.indices[i])
+    faces = list(some["faces"])
+    assert [example.name for example in faces] == ["e.PNG", "f.png"] and faces[0].w is None
+    assert len(every["faces"]) == 6
+    assert all(torch.equal(a.image, b.image) for a, b in zip(faces, list(every["faces"])[4:], strict=True))
 
 
-def test_drawings_depend_on_seed_and_position(arguments, pairs_dir):
-    store = PairStore([pairs_dir])
-    images = torch.stack([store[i][0] for i in range(3)])
-    drawings = make_drawings(images, None, None, seed=1)
-    assert drawings.shape == (3, 1, 256, 256)
-    assert torch.equal(make_drawings(images[:2], None, None, seed=1), drawings[:2])
-    assert not torch.equal(make_drawings(images, None, None, seed=2), drawings)
+@pytest.mark.parametrize("task", ["sketch", "super-resolution", "inpainting", "frontalization"])
+def test_inputs_depend_on_seed_and_position(task, pairs_dir):
+    image = PairStore([pairs_dir])[0][0]
+
+    def inputs(seed):
+        maker = SourceMaker(TASKS[task], seed)
+        return torch.stack([maker.example(i, "", image).input for i in range(6)])
+
+    first = inputs(1)
+    assert first.shape == (6, TASKS[task].in_channels, 256, 256)
+    assert torch.equal(inputs(1), first) and not torch.equal(inputs(2), first)
+    assert not torch.equal(first[:1].expand_as(first), first)
 
 
-def test_run_translates_one_picture_at_a_time(model):
-    inputs = torch.rand(3, 1, 256, 256)
+def test_super_resolution_is_made_again_in_the_same_way(pairs_dir):
+    row = dataclasses.replace(
+        TASKS["super-resolution"],
+        source_options={"factors": (4, 8), "blur_share": 1.0, "jpeg_share": 1.0},
+    )
+    image = PairStore([pairs_dir])[0][0]
+    for i in range(3):
+        example = SourceMaker(row, 5).example(i, "", image)
+        assert example.factor in (4, 8)
+        assert torch.equal(example.remake(image), example.input)
+        assert not torch.equal(example.remake(image.flip(-1)), example.input)
+
+
+def test_translate_is_one_run_of_the_model(model):
+    inputs = torch.rand(2, 1, 256, 256)
     with torch.no_grad():
-        outputs, ws, seconds = run(model, inputs)
-        expected = model.encode(inputs)
-    assert outputs.shape == (3, 3, 256, 256) and outputs.abs().max() <= 1
-    torch.testing.assert_close(ws, expected)
-    assert all(value > 0 for value in seconds.values())
-
-
-def test_identity_against_a_loop():
-    table = Table(torch.randn(12, 5, generator=torch.Generator().manual_seed(0)))
-    outputs, targets = numbered(range(6)), numbered(range(6, 12))
-    matched, shuffled, wins = [], [], 0
-    for i in range(6):
-        similarities = [(table.vectors[i] @ table.vectors[6 + j]).item() for j in range(6)]
-        matched.append(similarities[i])
-        shuffled += [value for j, value in enumerate(similarities) if j != i]
-        wins += all(similarities[i] >= value for value in similarities)
-    got = identity(table, outputs, targets)
-    assert got["identity_matched"] == pytest.approx(sum(matched) / 6, abs=1e-6)
-    assert got["identity_shuffled"] == pytest.approx(sum(shuffled) / 30, abs=1e-6)
-    assert got["rank_1"] == pytest.approx(wins / 6)
-
-
-def test_a_single_face_has_no_others():
-    figures = identity(Table(torch.randn(1, 8)), numbered(range(1)), numbered(range(1)))
-    assert figures["identity_shuffled"] is None
-    assert figures["identity_matched"] == pytest.approx(1) and figures["rank_1"] == 1
-
-
-def test_identity_of_perfect_answers():
-    table = Table(torch.eye(30))
-    assert identity(table, numbered(range(30)), numbered(range(30))) == {
-        "identity_matched": pytest.approx(1),
-        "identity_shuffled": pytest.approx(0, abs=1e-6),
-        "rank_1": 1,
-    }
+        expected = model(inputs)
+        for i in range(2):
+            output, ws, seconds = translate(model, inputs[i])
+            torch.testing.assert_close(ws, expected.ws[i : i + 1])
+            assert output.shape == (3, 256, 256) and output.abs().max() <= 1
+            assert (
+                torch.nn.functional.adaptive_avg_pool2d(expected.images[i], 256)
+                .clamp(-1, 1)
+                .allclose(output, atol=1e-5)
+            )
+            assert seconds.keys() == {"encoder", "generator"} and min(seconds.values()) > 0
 
 
 def test_measure_against_a_loop(model, pairs_dir, recogniser_file):
     store, recogniser = PairStore([pairs_dir]), FaceRecogniser.from_file(recogniser_file)
-    images, w = (torch.stack(part) for part in zip(*(store[i] for i in range(3)), strict=True))
+    examples = [Example(str(i), torch.rand(1, 256, 256), *store[i]) for i in range(3)]
+    mse, own, mean_own = [], [], []
+    mean = at_256(model.generator.synthesis(model.generator.w_avg.expand(1, 8, -1)))
+    report, rows, shown = measure(model, "sketch", examples, Judges(recogniser=recogniser), num_shown=2)
     with torch.no_grad():
-        report, outputs = measure(model, Examples(images, torch.rand(3, 1, 256, 256), w), recogniser, None)
-        own = [float(recogniser(outputs[i : i + 1])[0] @ recogniser(images[i : i + 1])[0]) for i in range(3)]
-        mean = evaluate.shrink(model.generator.synthesis(model.generator.w_avg.expand(1, 8, -1))).clamp(-1, 1)
-        mean_own = [float(recogniser(mean)[0] @ recogniser(images[i : i + 1])[0]) for i in range(3)]
-    assert report["identity_matched"] == pytest.approx(sum(own) / 3, abs=1e-5)
-    assert report["mean_face"]["identity_matched"] == pytest.approx(sum(mean_own) / 3, abs=1e-5)
+        for example in examples:
+            output = at_256(model(example.input[None]).images)
+            mse.append((output - example.image).square().mean().item())
+            wanted = recogniser(example.image[None])[0]
+            own.append(float(recogniser(output)[0] @ wanted))
+            mean_own.append(float(recogniser(mean)[0] @ wanted))
+    assert [row["mse"] for row in rows] == pytest.approx(mse) and report["mse"] == pytest.approx(np.mean(mse))
+    assert report["identity_matched"] == pytest.approx(np.mean(own), abs=1e-5)
+    assert report["mean_face"]["identity_matched"] == pytest.approx(np.mean(mean_own), abs=1e-5)
+    assert [example.name for example, _ in shown] == ["0", "1"]
+
+
+def at_256(images):
+    return torch.nn.functional.adaptive_avg_pool2d(images, 256).clamp(-1, 1)
 
 
 def test_w_error_of_the_mean_face_is_1(model, pairs_dir, monkeypatch):
     store = PairStore([pairs_dir])
-    examples = Examples(torch.stack([store[i][0] for i in range(2)]), torch.rand(2, 1, 256, 256), store.w[:2].float())
+    examples = [Example(str(i), torch.rand(1, 256, 256), *store[i]) for i in range(2)]
     mean = model.generator.w_avg.expand(1, 8, -1)
     monkeypatch.setattr(type(model), "encode", lambda self, images: mean)
-    with torch.no_grad():
-        assert measure(model, examples, None, None)[0]["w_error"] == pytest.approx(1)
-    exact = iter(examples.w[:, None].expand(-1, 8, -1).split(1))
+    report = measure(model, "sketch", examples, NO_NETWORKS).report
+    assert report["w_error"] == pytest.approx(1) and report["mse"] == report["mean_face"]["mse"]
+    exact = iter([example.w.expand(1, 8, -1) for example in examples])
     monkeypatch.setattr(type(model), "encode", lambda self, images: next(exact))
-    with torch.no_grad():
-        assert measure(model, examples, None, None)[0]["w_error"] == pytest.approx(0, abs=1e-9)
+    assert measure(model, "sketch", examples, NO_NETWORKS).report["w_error"] == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize(("count", "size"), [(3, (3, 3)), (8, (8, 3)), (11, (8, 6)), (40, (8, 12))])
+@pytest.mark.parametrize(("count", "size"), [(3, (3, 3)), (8, (8, 3)), (11, (8, 6)), (40, (8, 15))])
 def test_grid(tmp_path, count, size):
-    inputs, images = torch.zeros(count, 1, 4, 4), torch.full((count, 3, 4, 4), 0.5)
+    inputs, images = torch.full((count, 3, 4, 4), -1.0), torch.full((count, 3, 4, 4), 0.5)
     outputs = torch.linspace(-1, 1, count)[:, None, None, None].expand(-1, 3, 4, 4)
-    evaluate.save_grid(Examples(images, inputs), outputs, tmp_path / "grid.png")
+    save_grid([inputs, images, outputs], tmp_path / "grid.png")
     grid = np.asarray(Image.open(tmp_path / "grid.png"))
     assert grid.shape == (size[1] * 4, size[0] * 4, 3)
     assert (grid[:4, :12] == 0).all() and (grid[4:8, :12] == 191).all() and (grid[8:12, :4] == 0).all()

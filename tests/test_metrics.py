@@ -1,4 +1,4 @@
-"""training/metrics.py: every figure against a naive formula."""
+"""training/evaluation/metrics.py: every figure against a naive formula."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.metrics import MAX_PSNR, frechet_distance, identity, masked_error, psnr, squared_error
+from training.evaluation.metrics import MAX_PSNR, frechet_distance, identity, masked_error, psnr, squared_error
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -1,178 +1,176 @@
-"""Measure a model on unseen pairs and on drawings of real faces. Writes report.json and two pictures.
+"""Measure a model on pictures that training has not seen, and against answers that need no encoder.
 
-    python training/evaluate.py --task sketch --model sketch --pairs_dir pairs --faces_dir faces \
-        --recogniser mobilefacenet_128d.safetensors --edge_detector hed_vgg16_fp16.safetensors --output_dir report
+    python training/evaluate.py sketch faces --recogniser mobilefacenet_128d.safetensors --output_dir report
+
+MODEL is a starter's name, a saved folder or a repository on the Hub; DATA is a folder of photos or a store of pairs.
+The inputs of the task are made from the pictures, or read from --source_dir. Written: report.json, and for each set
+a table with a row for every picture (CSV) and a picture with inputs, targets and outputs above each other.
+With --optimization_steps, some faces are also found by optimisation, and error and seconds stand side by side.
 """
 
 import argparse
 import json
-import statistics
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from psp_hub.config import CONFIG_NAME
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import PSPModel
-from psp_hub.preprocessing import tensor_to_images
-from psp_hub.tasks import TASKS
-from training.drawings import draw
-from training.faces import FacePhotos
-from training.losses import WError
-from training.networks import EdgeDetector, FaceRecogniser
-from training.pairs import PairStore
-from training.perceptual import PerceptualDistance
-from training.validation import load_model, shrink
+from psp_hub.model import STARTERS, PSPModel
+from psp_hub.tasks import TASKS, get_task
+from training.evaluation.compare import STARTS, compare, optimization_loss
+from training.evaluation.examples import Example, Examples, PairExamples, PhotoExamples, SourceMaker
+from training.evaluation.judges import Judges, add_judge_arguments, load_judges, problem_with_judges
+from training.evaluation.measure import measure
+from training.evaluation.report import GRID_COLUMNS, as_table, save_grid, save_table, visible
+from training.networks import EdgeDetector
+from training.validation import load_model
 
-GRID_COLUMNS = 8
+SHOWN = 4 * GRID_COLUMNS
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=list(TASKS), required=True)
-    parser.add_argument("--model", help="a saved folder or a starter's name; the starter of the task by default")
+    parser.add_argument("model_name", nargs="?", metavar="MODEL", help="the same as --model")
+    parser.add_argument("data", nargs="?", metavar="DATA", type=Path, help="the same as --faces_dir or --pairs_dir")
+    parser.add_argument("--task", choices=list(TASKS), help="by default that of the model")
+    parser.add_argument("--model", help="starter, folder or repository on the Hub; by default the starter of the task")
     parser.add_argument("--pairs_dir", type=Path, help="pairs that training has not seen: the last ones are used")
-    parser.add_argument("--num_pairs", type=int, default=500)
-    parser.add_argument("--faces_dir", type=Path, help="aligned photos of faces: the last ones by name are used")
-    parser.add_argument("--num_faces", type=int, default=100)
-    parser.add_argument("--recogniser", type=Path, help="MobileFaceNet, safetensors; needed with --faces_dir")
-    parser.add_argument("--edge_detector", type=Path, help="HED, safetensors: clean lines, perceptual distance")
+    parser.add_argument("--num_pairs", type=int, default=500, help="0 for all")
+    parser.add_argument(
+        "--faces_dir", "--target_dir", type=Path, help="aligned photos: the last ones by name are used"
+    )
+    parser.add_argument("--num_faces", type=int, default=100, help="0 for all")
+    parser.add_argument("--source_dir", type=Path, help="stored inputs for the photos, of the same names")
     parser.add_argument("--drawing_style", help="one style of drawing for all; by default the whole family")
+    parser.add_argument("--factors", type=int, nargs="+", help="of super-resolution; by default all that it learns")
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=1234, help="of what is random in the inputs")
+    add_judge_arguments(parser)
+    optimization = parser.add_argument_group("optimisation")
+    optimization.add_argument("--optimization_steps", type=int, default=0, help="0 for none")
+    optimization.add_argument("--num_optimized", type=int, default=3, help="the first pictures that are measured")
+    optimization.add_argument("--optimization_spaces", nargs="+", choices=["w", "w+"], default=["w", "w+"])
+    optimization.add_argument("--optimization_starts", nargs="+", choices=STARTS, default=["mean_face"])
     args = parser.parse_args(args)
-    if args.faces_dir and not args.recogniser:
-        parser.error("--faces_dir needs --recogniser")
+    if problem := settle(args):
+        parser.error(problem)
     return args
 
 
-@dataclass
-class Examples:
-    """Pictures, the drawings made from them and, for synthetic ones, their w."""
-
-    images: Tensor  # [N, 3, 256, 256] in [-1, 1]
-    inputs: Tensor  # [N, 1, 256, 256] in [0, 1]
-    w: Tensor | None = None  # [N, w_dim]
-
-
-def make_drawings(images: Tensor, detector: EdgeDetector | None, style: str | None, seed: int) -> Tensor:
-    """One drawing of each picture, from the whole family or in one style."""
-    drawings = []
-    for i, image in enumerate(tqdm(images, desc="drawing", unit="picture")):
-        line_art = detector(image[None])[0] if detector else None
-        drawings.append(draw(image, np.random.default_rng((seed, i)), line_art, style))
-    return torch.stack(drawings)
-
-
-def load_pairs(args: argparse.Namespace, detector: EdgeDetector | None) -> Examples:
-    store = PairStore([args.pairs_dir])
-    images, w = zip(*(store[i] for i in range(max(0, len(store) - args.num_pairs), len(store))), strict=True)
-    images = torch.stack(images)
-    return Examples(images, make_drawings(images, detector, args.drawing_style, args.seed), torch.stack(w))
-
-
-def load_faces(args: argparse.Namespace, detector: EdgeDetector | None) -> Examples:
-    images = torch.stack(list(FacePhotos(args.faces_dir, slice(-args.num_faces, None))))
-    return Examples(images, make_drawings(images, detector, args.drawing_style, args.seed))
+def settle(args: argparse.Namespace) -> str | None:
+    """Give the positional arguments their names; what is wrong with the command, if something is."""
+    if args.model and args.model_name:
+        return f"the model is given twice: {args.model_name} and --model {args.model}"
+    args.model = args.model or args.model_name or args.task
+    if args.data:
+        name = "pairs_dir" if any(args.data.glob("images-*.tar")) else "faces_dir"
+        if getattr(args, name):
+            return f"the data is given twice: {args.data} and --{name} {getattr(args, name)}"
+        setattr(args, name, args.data)
+    folders = [folder for folder in (args.pairs_dir, args.faces_dir, args.source_dir) if folder]
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        return f"no such folder: {', '.join(missing)}"
+    if not args.model:
+        return "expected MODEL or --task"
+    if args.model == args.task and args.task not in starters() and not Path(args.model).exists():
+        return f"there is no starter for {args.task} (there is: {', '.join(starters())}), expected MODEL"
+    if not (args.pairs_dir or args.faces_dir):
+        return "expected DATA, --pairs_dir or --faces_dir"
+    if args.source_dir and not args.faces_dir:
+        return "--source_dir needs --faces_dir: the photos that its inputs belong to"
+    if min(args.num_pairs, args.num_faces, args.optimization_steps) < 0 or args.num_optimized < 1:
+        return "numbers of pictures and steps are 0 or more, and --num_optimized 1 or more"
+    return problem_with_judges(args)
 
 
-def run(model: PSPModel, inputs: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """Outputs [N, 3, 256, 256], ws [N, num_ws, w_dim] and median seconds of each half, one picture at a time."""
-    outputs, styles, seconds = [], [], {"encoder": [], "generator": []}
-    for one in tqdm(inputs.split(1), desc="translating", unit="picture"):
-        start = time.perf_counter()
-        ws = model.encode(one)
-        middle = time.perf_counter()
-        image = model.decode(ws)
-        seconds["encoder"].append(middle - start)
-        seconds["generator"].append(time.perf_counter() - middle)
-        outputs.append(shrink(image))
-        styles.append(ws)
-    medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
-    return torch.cat(outputs).clamp(-1, 1), torch.cat(styles), medians
+def starters() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in STARTERS.glob(f"*/{CONFIG_NAME}"))
 
 
-def identity(recogniser: FaceRecogniser, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-    """Cosine similarity of each output with its own photo and with those of others, and how often its own wins.
+def task_of(args: argparse.Namespace, model: PSPModel) -> str:
+    """The name of the task that is measured.
 
-    A single photo has no others: its `identity_shuffled` is None.
+    Raises:
+        ValueError: a task of the model's own without --task, or a model with the input of another.
     """
-    similarity = embed(recogniser, outputs) @ embed(recogniser, targets).T  # [N, N]
-    n = len(similarity)
-    matched = similarity.diagonal()
-    return {
-        "identity_matched": matched.mean().item(),
-        "identity_shuffled": ((similarity.sum() - matched.sum()) / (n * (n - 1))).item() if n > 1 else None,
-        "rank_1": (similarity.argmax(dim=1) == torch.arange(n)).float().mean().item(),
-    }
+    name = args.task or model.config.task
+    task, channels = get_task(name), model.encoder.config.in_channels
+    if channels != task.in_channels:
+        raise ValueError(f"{args.model} takes {channels} channels, expected {task.in_channels} for the task {name}")
+    return name
 
 
-def embed(recogniser: FaceRecogniser, images: Tensor) -> Tensor:
-    return torch.cat([recogniser(part) for part in images.split(25)])
+def load_sets(args: argparse.Namespace, task: str, judges: Judges) -> dict[str, Examples]:
+    """The pictures to measure on, by the name of their part of the report."""
+    detector = EdgeDetector.from_file(args.edge_detector) if args.edge_detector and task == "sketch" else None
+    maker = SourceMaker(get_task(task), args.seed, detector, judges.parser, args.drawing_style, args.factors)
+    sets: dict[str, Examples] = {}
+    if args.pairs_dir:
+        sets["pairs"] = PairExamples(args.pairs_dir, args.num_pairs, maker)
+    if args.faces_dir:
+        sets["faces"] = PhotoExamples(args.faces_dir, args.num_faces, maker, args.source_dir)
+    return sets
 
 
-def measure(
-    model: PSPModel, examples: Examples, recogniser: FaceRecogniser | None, distance: PerceptualDistance | None
-) -> tuple[dict, Tensor]:
-    """All figures of one set, and the outputs."""
-    outputs, ws, seconds = run(model, examples.inputs)
-    mean_face = shrink(model.decode(model.generator.w_avg.expand(1, model.generator.num_ws, -1))).clamp(-1, 1)
-    baseline = mean_face.expand_as(outputs)
-    report: dict = {"count": len(outputs), "seconds": seconds}
-    if examples.w is not None:
-        error, reference = WError(model.generator)(ws - model.generator.w_avg, examples.w)
-        report["w_error"] = (error.sum() / reference.sum()).item()
-    if recogniser:
-        report |= identity(recogniser, outputs, examples.images)
-        own = embed(recogniser, mean_face) @ embed(recogniser, examples.images).T
-        report["mean_face"] = {"identity_matched": own.mean().item()}
-    if distance:
-        report["perceptual"] = mean_distance(distance, outputs, examples.images)
-        report.setdefault("mean_face", {})["perceptual"] = mean_distance(distance, baseline, examples.images)
-    return report, outputs
+def measure_set(model: PSPModel, task: str, examples: Examples, judges: Judges, stem: Path) -> dict:
+    """The report of one set; STEM.csv and STEM.png are written."""
+    measured = measure(model, task, examples, judges, SHOWN)
+    save_table(measured.rows, stem.with_suffix(".csv"))
+    shown, outputs = zip(*measured.shown, strict=True)
+    save_columns(task, shown, [torch.stack(outputs)], stem.with_suffix(".png"))
+    return measured.report
 
 
-def mean_distance(distance: PerceptualDistance, outputs: Tensor, targets: Tensor) -> float:
-    parts = zip(outputs.split(10), targets.split(10), strict=True)
-    return torch.cat([distance(x, y) for x, y in parts]).mean().item()
+def compare_methods(args: argparse.Namespace, model: PSPModel, task: str, examples: Examples, judges: Judges) -> dict:
+    """The report of the encoder against optimisation on the first pictures; optimization.png is written."""
+    first = list(islice(examples, args.num_optimized))
+    compared = compare(
+        model, task, first, judges, args.optimization_steps, args.optimization_spaces, args.optimization_starts
+    )
+    save_columns(task, first, list(compared.pictures.values()), args.output_dir / "optimization.png")
+    facts = {"count": len(first), "steps": args.optimization_steps, "loss": optimization_loss(judges)[1]}
+    return facts | compared.methods
 
 
-def save_grid(examples: Examples, outputs: Tensor, path: Path, rows: int = 4) -> None:
-    """Columns of input, target, output; `rows` such bands."""
-    bands = []
-    for start in range(0, min(len(outputs), rows * GRID_COLUMNS), GRID_COLUMNS):
-        part = slice(start, start + GRID_COLUMNS)
-        stacked = [examples.inputs[part].expand(-1, 3, -1, -1) * 2 - 1, examples.images[part], outputs[part]]
-        band = torch.cat(stacked, dim=2)  # [columns, 3, 3 S, S]
-        bands.append(torch.cat(list(band), dim=2))
-    width = max(band.shape[2] for band in bands)
-    bands = [torch.nn.functional.pad(band, (0, width - band.shape[2]), value=1) for band in bands]
-    tensor_to_images(torch.cat(bands, dim=1)[None])[0].save(path)
+def save_columns(task: str, examples: Sequence[Example], answers: list[Tensor], path: Path) -> None:
+    """Save inputs, targets and answers above each other."""
+    inputs = visible(torch.stack([example.input for example in examples]), get_task(task).input_kind)
+    save_grid([inputs, torch.stack([example.image for example in examples]), *answers], path)
 
 
 @torch.no_grad()
 def main(args: argparse.Namespace) -> dict:
     keep_freed_memory()
-    name = args.model or args.task
-    model = load_model(name)
-    detector = EdgeDetector.from_file(args.edge_detector) if args.edge_detector else None
-    distance = PerceptualDistance(args.edge_detector) if args.edge_detector else None
-    recogniser = FaceRecogniser.from_file(args.recogniser) if args.recogniser else None
+    model = load_model(args.model).to(args.device)
+    task = task_of(args, model)
+    judges = load_judges(args, args.device)
+    sets = load_sets(args, task, judges)
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    report: dict = {"task": args.task, "model": name, "drawing_style": args.drawing_style or "whole family"}
-    for key, folder, load in (("pairs", args.pairs_dir, load_pairs), ("faces", args.faces_dir, load_faces)):
-        if folder:
-            examples = load(args, detector)
-            report[key], outputs = measure(model, examples, recogniser, distance)
-            save_grid(examples, outputs, args.output_dir / f"{key}.png")
+    report: dict = {"task": task, "model": args.model, **judges.names}
+    if task == "sketch":
+        report["drawing_style"] = args.drawing_style or "whole family"
+    for name, examples in sets.items():
+        report[name] = measure_set(model, task, examples, judges, args.output_dir / name)
+    if args.optimization_steps:
+        name, examples = list(sets.items())[-1]  # photos, if there are some
+        report["optimization"] = {"set": name} | compare_methods(args, model, task, examples, judges)
     (args.output_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
+    if args.optimization_steps:
+        methods = {name: part for name, part in report["optimization"].items() if isinstance(part, dict)}
+        print(f"\nMeans over {report['optimization']['count']} pictures, {args.optimization_steps} steps:")
+        print(as_table(methods))
     return report
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    try:
+        main(parse_args())
+    except ValueError as error:
+        raise SystemExit(f"evaluate.py: {error}") from error

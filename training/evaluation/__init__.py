@@ -1,0 +1,1 @@
+"""Measuring a model: what on, with which networks, against what; `training/evaluate.py` is the program."""

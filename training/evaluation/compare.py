@@ -1,0 +1,103 @@
+"""The encoder against optimisation, picture by picture: error and seconds side by side."""
+
+import statistics
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from psp_hub.model import PSPModel
+from training.evaluation.baselines import at_256, mean_face
+from training.evaluation.examples import Example
+from training.evaluation.judges import Judges
+from training.evaluation.measure import Answers, means, now, translate
+from training.optimize import LossFunction, Space, optimize, reconstruction_loss
+
+# Of the distance beside the squared error: pSp's weight of LPIPS, and one that brings the unweighted distance, about
+# eight times as large, to the same size.
+DISTANCE_WEIGHTS = {"lpips": 0.8, "perceptual": 0.1}
+STARTS = ("mean_face", "encoder")
+
+
+class Comparison(NamedTuple):
+    """Mean figures and seconds of each method, and of each its pictures [N, 3, 256, 256]."""
+
+    methods: dict[str, dict[str, float]]
+    pictures: dict[str, Tensor]
+
+
+def optimization_loss(judges: Judges) -> tuple[LossFunction, str]:
+    """The loss of the optimisation and its name: squared error, and the first distance that there is."""
+    for name, weight in DISTANCE_WEIGHTS.items():
+        if name in judges.distances:
+            return reconstruction_loss(judges.distances[name], weight), f"mse + {weight} {name}"
+    return reconstruction_loss(), "mse"
+
+
+@torch.no_grad()
+def compare(
+    model: PSPModel,
+    task: str,
+    examples: Sequence[Example],
+    judges: Judges,
+    steps: int,
+    spaces: Sequence[Space] = ("w", "w+"),
+    starts: Sequence[str] = STARTS[:1],
+) -> Comparison:
+    """Answer each example with the encoder, and find its target by optimisation.
+
+    Optimisation sees the target itself, the encoder the input of its task: only for inversion are the two the same.
+
+    Args:
+        steps: of each optimisation.
+        spaces: in which it is done.
+        starts: where it starts, some of `STARTS`.
+    """
+    mean = mean_face(model)
+    seconds: dict[str, list[float]] = {}
+    pictures: dict[str, list[Tensor]] = {}
+    with tqdm(total=len(examples) * len(spaces) * len(starts) * steps, desc="optimising", unit="step") as progress:
+        for example in examples:
+            output, ws, times = translate(model, example.input)
+            found = [("mean_face", mean, 0.0), ("encoder", output, sum(times.values()))]
+            target = example.image[None].to(model.device)
+            for start, space in product(starts, spaces):
+                name = f"{space} from the encoder" if start == "encoder" else space
+                first = ws if start == "encoder" else None
+                found.append((name, *search(model, target, judges, steps, space, first, progress)))
+            for name, image, duration in found:
+                pictures.setdefault(name, []).append(image)
+                seconds.setdefault(name, []).append(duration)
+    methods = {
+        name: figures_of(images, task, examples, judges, model.device) | {"seconds": statistics.fmean(seconds[name])}
+        for name, images in pictures.items()
+    }
+    return Comparison(methods, {name: torch.stack(images) for name, images in pictures.items()})
+
+
+def search(
+    model: PSPModel, target: Tensor, judges: Judges, steps: int, space: Space, start: Tensor | None, progress: tqdm
+) -> tuple[Tensor, float]:
+    """The picture [3, 256, 256] that one optimisation finds, and its seconds."""
+    begin = now(model.device)
+    loss, _ = optimization_loss(judges)
+    ws = optimize(model.generator, target, loss, steps, space, start, progress=lambda *_: progress.update())
+    image = at_256(model.decode(ws))[0].cpu()
+    return image, now(model.device) - begin
+
+
+def figures_of(
+    images: Sequence[Tensor], task: str, examples: Sequence[Example], judges: Judges, device: torch.device
+) -> dict[str, float]:
+    """Mean figures of the pictures [3, 256, 256] that one method answered."""
+    answers = Answers(judges, task)
+    for image, example in zip(images, examples, strict=True):
+        answers.add(image, example, device)
+    figures = means(answers.figures)
+    if judges.recogniser:
+        wanted = torch.cat([judges.recogniser.embed(example.image[None].to(device)).cpu() for example in examples])
+        figures["identity"] = (torch.stack(answers.vectors) * wanted).sum(dim=1).mean().item()
+    return figures

@@ -1,0 +1,217 @@
+"""Measure the answers of a model to examples: one picture at a time, all of them counted."""
+
+import statistics
+import time
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from psp_hub.model import PSPModel
+from training.evaluation.baselines import at_256, mean_face, other_answers
+from training.evaluation.examples import Example, Examples
+from training.evaluation.judges import Judges
+from training.evaluation.metrics import frechet_distance, identity, masked_error, psnr, squared_error
+from training.losses import WError
+from training.parsing import confusion, segmentation_figures
+
+
+class Measurement(NamedTuple):
+    """The report of a set of pictures, a row of figures for each, and the first examples with their outputs."""
+
+    report: dict
+    rows: list[dict[str, str | float]]
+    shown: list[tuple[Example, Tensor]]
+
+
+class Answers:
+    """The pictures that one method answered, as the judges see them."""
+
+    def __init__(self, judges: Judges, task: str):
+        self.judges, self.task = judges, task
+        self.figures: list[dict[str, float]] = []
+        self.vectors: list[Tensor] = []
+        self.features: list[Tensor] = []
+        self.labels: list[Tensor] = []
+
+    def look(self, image: Tensor) -> None:
+        """Let the judges see a picture [3, 256, 256]."""
+        batch = image[None]
+        if self.judges.recogniser:
+            self.vectors.append(self.judges.recogniser.embed(batch)[0].cpu())
+        if self.judges.features:
+            self.features.append(self.judges.features(batch)[0].cpu())
+        if self.judges.parser and self.task == "segmentation":
+            self.labels.append(self.judges.parser(batch)[0].argmax(dim=0).to(torch.uint8).cpu())
+
+    def add(self, image: Tensor, example: Example, device: torch.device) -> None:
+        """Measure a picture [3, 256, 256] on the CPU against its target."""
+        self.look(image.to(device))
+        figures = {name: value.item() for name, value in pixel_figures(self.task, image, example).items()}
+        for name, distance in self.judges.distances.items():
+            figures[name] = distance(image[None].to(device), example.image[None].to(device)).item()
+        self.figures.append(figures)
+
+    def summary(self, targets: "Answers", truth: list[Tensor]) -> dict:
+        """Figures over all pictures. Also adds each picture's own to `figures`.
+
+        Args:
+            targets: the pictures that were asked for.
+            truth: their label maps [256, 256], for segmentation.
+        """
+        summary = means(self.figures)
+        if self.vectors:
+            figures, matched, ranks = identity(torch.stack(self.vectors), torch.stack(targets.vectors))
+            summary |= figures
+            for row, cosine, rank in zip(self.figures, matched.tolist(), ranks.tolist(), strict=True):
+                row |= {"identity": cosine, "rank": rank}
+        if len(self.features) > 1:
+            summary["frechet"] = {
+                "distance": frechet_distance(torch.stack(self.features), torch.stack(targets.features)),
+                "features_of": self.judges.features_of,
+                "pictures": len(self.features),
+            }
+        if self.labels:
+            summary["labels"] = label_figures(self.labels, truth)
+            for row, answer, wanted in zip(self.figures, self.labels, truth, strict=True):
+                own = segmentation_figures(confusion(answer, wanted))
+                row |= {name: own[name] for name in ("pixel_accuracy", "mean_iou")}
+        return summary
+
+
+def pixel_figures(task: str, image: Tensor, example: Example) -> dict[str, Tensor]:
+    """What the pixels of one picture [3, 256, 256] say: [1] each."""
+    image, target = image[None], example.image[None]
+    error = squared_error(image, target)
+    figures = {"mse": error, "psnr": psnr(error)}
+    if example.remake:
+        again = example.remake(image[0])
+        figures["consistency_psnr"] = psnr(squared_error(again[None], example.input[None]))
+    if task == "inpainting":
+        missing = example.input[None, 3:]
+        figures["mse_missing"] = masked_error(image, target, missing)
+        figures["mse_known"] = masked_error(image, target, 1 - missing)
+    if task == "frontalization":  # 0 for a face that looks straight ahead, in even light
+        figures["asymmetry"] = squared_error(image, image.flip(-1))
+    return figures
+
+
+def label_figures(answers: list[Tensor], truth: list[Tensor]) -> dict:
+    """Agreement of label maps [256, 256] over all pictures, and that of each picture with the map of the next one."""
+
+    def total(wanted: list[Tensor]) -> dict:
+        figures = segmentation_figures(sum(confusion(*pair) for pair in zip(answers, wanted, strict=True)))
+        return figures | {"iou": {str(name): value for name, value in figures["iou"].items()}}
+
+    shuffled = total(truth[1:] + truth[:1])
+    del shuffled["iou"]
+    return total(truth) | ({"shuffled": shuffled} if len(truth) > 1 else {})
+
+
+def means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each figure over the rows."""
+    return {name: statistics.fmean(row[name] for row in rows) for name in rows[0]} if rows else {}
+
+
+def translate(model: PSPModel, source: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """One input [C, 256, 256] -> output [3, 256, 256], ws [1, num_ws, w_dim], and seconds of each half."""
+    start = now(model.device)
+    ws = model.encode(source[None])
+    middle = now(model.device)
+    image = model.decode(ws)
+    end = now(model.device)
+    return at_256(image)[0].cpu(), ws, {"encoder": middle - start, "generator": end - middle}
+
+
+def now(device: torch.device) -> float:
+    """Seconds, after all that the device was told to do is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+class Measuring:
+    """All that is seen of one set, picture by picture."""
+
+    def __init__(self, model: PSPModel, task: str, judges: Judges):
+        self.model, self.task, self.judges = model, task, judges
+        self.mean = mean_face(model)
+        self.targets, self.outputs = Answers(judges, task), Answers(judges, task)
+        self.others: dict[str, Answers] = {}
+        self.rows: list[dict[str, str | float]] = []  # what is known of each picture beside its figures
+        self.seconds: list[dict[str, float]] = []
+        self.truth: list[Tensor] = []  # label maps [256, 256]
+        self.w_error: WError | None = None
+        self.w_errors: list[list[float]] = []  # of the output and of the mean face
+
+    def add(self, example: Example) -> Tensor:
+        """Translate and measure one; the output [3, 256, 256]."""
+        output, ws, seconds = translate(self.model, example.input)
+        self.seconds.append(seconds)
+        self.rows.append({"picture": example.name} | {f"seconds_{name}": value for name, value in seconds.items()})
+        if example.factor:
+            self.rows[-1]["factor"] = example.factor
+        if example.w is not None:
+            self.add_w_error(ws, example.w)
+        if self.task == "segmentation":
+            self.truth.append(example.input.argmax(dim=0).to(torch.uint8))
+        self.targets.look(example.image.to(self.model.device))
+        self.outputs.add(output, example, self.model.device)
+        for name, answer in other_answers(self.task, example, output, self.mean).items():
+            answers = self.others.setdefault(name, Answers(self.judges, self.task))
+            answers.add(answer, example, self.model.device)
+        return output
+
+    def add_w_error(self, ws: Tensor, w: Tensor) -> None:
+        generator = self.model.generator
+        self.w_error = self.w_error or WError(generator)
+        error, mean_face_error = self.w_error(ws - generator.w_avg, w[None].to(ws.device))  # [1] each
+        self.w_errors.append([error.item(), mean_face_error.item()])
+        self.rows[-1]["w_error"] = error.item() / mean_face_error.item()
+
+    def report(self) -> dict:
+        """Figures over all pictures; completes the rows."""
+        report = {"count": len(self.rows), "seconds": medians(self.seconds)}
+        report |= self.outputs.summary(self.targets, self.truth)
+        if self.w_errors:
+            error, mean_face_error = map(sum, zip(*self.w_errors, strict=True))
+            report["w_error"] = error / mean_face_error
+        if self.targets.labels:
+            report["labels"]["parser_on_targets"] = label_figures(self.targets.labels, self.truth)
+        report |= {name: answers.summary(self.targets, self.truth) for name, answers in self.others.items()}
+        if len({row.get("factor") for row in self.rows}) > 1:
+            report["by_factor"] = by_factor(self.rows, self.outputs.figures)
+        for i, row in enumerate(self.rows):
+            row |= self.outputs.figures[i]
+            for name, answers in self.others.items():
+                row |= {f"{name}: {figure}": value for figure, value in answers.figures[i].items()}
+        return report
+
+
+@torch.no_grad()
+def measure(model: PSPModel, task: str, examples: Examples, judges: Judges, num_shown: int = 32) -> Measurement:
+    """All figures of one set.
+
+    Returns:
+        The report has `count`, median `seconds` of the encoder and the generator, the figures of the outputs,
+        `w_error` where w is known, and a dict of figures for each of `other_answers`.
+    """
+    measuring, shown = Measuring(model, task, judges), []
+    for example in tqdm(examples, desc="measuring", unit="picture"):
+        output = measuring.add(example)
+        if len(shown) < num_shown:
+            shown.append((example, output))
+    return Measurement(measuring.report(), measuring.rows, shown)
+
+
+def medians(seconds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(row[name] for row in seconds), 4) for name in seconds[0]}
+
+
+def by_factor(rows: list[dict], figures: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean figures of each factor of super-resolution."""
+    groups: dict[int, list[dict[str, float]]] = {}
+    for row, own in zip(rows, figures, strict=True):
+        groups.setdefault(row["factor"], []).append({name: own[name] for name in own if name != "rank"})
+    return {str(factor): {"count": len(group)} | means(group) for factor, group in sorted(groups.items())}

@@ -1,0 +1,65 @@
+"""What evaluation writes: tables, and pictures side by side."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psp_hub.preprocessing import tensor_to_images
+
+GRID_COLUMNS = 8
+
+
+def visible(inputs: Tensor, input_kind: str) -> Tensor:
+    """Inputs of any task [N, C, H, W] as pictures [N, 3, H, W] in [-1, 1].
+
+    Label maps get a colour for each class, missing parts are grey.
+    """
+    if input_kind == "labels":
+        return class_colours(inputs.shape[1]).to(inputs)[inputs.argmax(dim=1)].permute(0, 3, 1, 2)
+    if inputs.shape[1] == 1:
+        return inputs.expand(-1, 3, -1, -1) * 2 - 1
+    return inputs[:, :3]
+
+
+def class_colours(num_classes: int) -> Tensor:
+    """Well separated colours [num_classes, 3] in [-1, 1], black for class 0."""
+    numbers = torch.arange(num_classes)
+    bits = torch.stack([numbers >> bit & 1 for bit in range(6)])  # as in the palette of Pascal VOC: by their bits
+    colours = torch.stack([bits[channel] * 2 / 3 + bits[channel + 3] / 3 for channel in range(3)], dim=1)
+    return colours * 2 - 1
+
+
+def save_grid(columns: list[Tensor], path: Path) -> None:
+    """Save pictures [N, 3, H, W] in [-1, 1] of each kind above each other, `GRID_COLUMNS` of them in a band.
+
+    Args:
+        columns: such as inputs, targets and outputs.
+    """
+    bands = []
+    for parts in zip(*(column.split(GRID_COLUMNS) for column in columns), strict=True):
+        band = torch.cat(parts, dim=2)  # [n, 3, kinds x H, W]
+        bands.append(torch.cat(list(band), dim=2))
+    width = max(band.shape[2] for band in bands)
+    bands = [F.pad(band, (0, width - band.shape[2]), value=1) for band in bands]
+    tensor_to_images(torch.cat(bands, dim=1)[None])[0].save(path)
+
+
+def save_table(rows: Sequence[Mapping[str, str | float]], path: Path) -> None:
+    """Save rows as CSV, with a column for each name that is in any of them."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def as_table(methods: dict[str, dict[str, float]]) -> str:
+    """Methods below each other, figures side by side; of widths that fit."""
+    names = list(dict.fromkeys(name for figures in methods.values() for name in figures))
+    lines = [["", *names]]
+    lines += [[method, *(f"{figures[name]:.4g}" for name in names)] for method, figures in methods.items()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names) + 1)]
+    return "\n".join("  ".join(word.rjust(width) for word, width in zip(line, widths, strict=True)) for line in lines)
