@@ -1,26 +1,15 @@
-"""training.data and training.faces: examples, their order, and what is held out."""
-
-import sys
+"""training.data and training.faces: stored lines, photos, and the order of the examples."""
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from psp_hub.preprocessing import images_to_tensor
-from training import data as data_module
 from training import make_line_art
-from training.data import Drawings, LabelledFaces, LineArt, StepBatches, split
-from training.drawings import draw
+from training.data import LineArt, StepBatches
 from training.faces import FacePhotos
 from training.networks import EdgeDetector
 from training.pairs import PairStore, write_tar
-
-
-@pytest.fixture(scope="module")
-def store(pairs_dir) -> PairStore:
-    return PairStore([pairs_dir])
 
 
 @pytest.fixture(scope="module")
@@ -31,111 +20,6 @@ def line_art_dir(portrait, tmp_path_factory):
     write_tar(folder / "lines-118.tar", [118], [portrait(256, 18).convert("L")], 90)
     (folder / "lines-119.tar.tmp").write_bytes(b"half of a fi")
     return folder
-
-
-@pytest.fixture(scope="module")
-def faces(faces_dir) -> LabelledFaces:
-    photos = FacePhotos(faces_dir, slice(4))
-    return LabelledFaces(photos, LineArt(None), torch.eye(4, 6))
-
-
-@pytest.fixture(scope="module")
-def data(store, line_art_dir) -> Drawings:
-    return Drawings(store, LineArt(line_art_dir), seed=5)
-
-
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-# Drawings
-
-
-def test_items(data, store):
-    item = data[0, 7]
-    assert item.keys() == {"input", "image", "w"}
-    assert item["input"].shape == (1, 256, 256) and item["input"].dtype == torch.float32
-    assert 0 <= item["input"].min() and item["input"].max() <= 1
-    assert torch.equal(item["image"], store[7][0]) and torch.equal(item["w"], store[7][1])
-    assert len(data) == 20
-
-
-def test_an_item_depends_on_seed_epoch_and_index_alone(data, store, pairs_dir, line_art_dir):
-    first = data[3, 7]
-    for key in ((0, 0), (3, 6), (4, 7)):
-        torch.manual_seed(1)
-        data[key]
-    assert equal(data[3, 7], first)
-    assert equal(Drawings(PairStore([pairs_dir]), LineArt(line_art_dir), seed=5)[3, 7], first)
-    assert not torch.equal(data[4, 7]["input"], first["input"])
-    assert not torch.equal(Drawings(store, LineArt(line_art_dir), seed=6)[3, 7]["input"], first["input"])
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are spawned elsewhere: slow")
-def test_workers_make_the_same_items(data):
-    keys = [[(0, 1), (0, 2)], [(2, 5), (2, 1)], [(2, 0), (2, 3)]]
-    alone, shared = (list(DataLoader(data, batch_sampler=keys, num_workers=workers)) for workers in (0, 2))
-    assert all(equal(one, other) for one, other in zip(alone, shared, strict=True))
-
-
-def test_line_drawings_are_those_of_the_picture(data, store, line_art_dir, monkeypatch):
-    seen = {}
-
-    def noting(image, rng, lines, **options):
-        seen[len(seen)] = lines
-        return draw(image, rng, lines, **options)
-
-    monkeypatch.setattr(data_module, "draw", noting)
-    for i in (1, 2, 3):  # indices 101, 102, 103
-        data[0, i]
-    line_art = LineArt(line_art_dir)
-    assert torch.equal(seen[0], line_art.get(101)) and seen[1] is None and torch.equal(seen[2], line_art.get(103))
-
-
-def test_gentle_keys_give_gentle_drawings(data, monkeypatch):
-    kinds = []
-    monkeypatch.setattr(data_module, "draw", lambda image, *_, **__: kinds.append("draw") or image[:1])
-    monkeypatch.setattr(data_module, "draw_gently", lambda image, *_, **__: kinds.append("gentle") or image[:1])
-    for share, expected in ((0.0, {"draw"}), (1.0, {"gentle"}), (0.5, {"draw", "gentle"})):
-        kinds.clear()
-        for i in range(16):
-            data[0, i, share]
-        assert set(kinds) == expected
-
-
-def test_the_share_of_line_art_is_kept(store, line_art_dir, monkeypatch):
-    shares = []
-    monkeypatch.setattr(
-        data_module, "draw", lambda image, *_, line_art_share: shares.append(line_art_share) or image[:1]
-    )
-    Drawings(store, LineArt(line_art_dir), 5, line_art_share=0.75)[0, 0]
-    assert shares == [0.75]
-
-
-def test_items_of_photos(store, faces):
-    data = Drawings(store, LineArt(None), 5, faces)
-    assert len(data) == 24
-    pair, photo = data[0, 19], data[0, 22]
-    assert pair.keys() == photo.keys() == {"input", "image", "w", "has_w", "identity"}
-    assert pair["has_w"].item() is True and photo["has_w"].item() is False
-    assert torch.equal(pair["w"], store[19][1]) and torch.equal(photo["w"], torch.zeros(32))
-    assert torch.equal(pair["identity"], torch.zeros(6)) and torch.equal(photo["identity"], faces.identity[2])
-    assert torch.equal(photo["image"], faces.photos[2])
-    assert equal(data[0, 22], photo) and not torch.equal(data[1, 22]["input"], photo["input"])
-    assert torch.equal(pair["input"], Drawings(store, LineArt(None), 5)[0, 19]["input"])  # photos change nothing else
-
-
-def test_pairs_and_photos_fit_into_one_batch(store, faces):
-    data = Drawings(store, LineArt(None), 5, faces)
-    (batch,) = DataLoader(data, batch_sampler=[[(0, 0), (0, 23), (0, 1)]])
-    assert batch["has_w"].tolist() == [True, False, True]
-    assert {key: tuple(value.shape[1:]) for key, value in batch.items()} == {
-        "input": (1, 256, 256),
-        "image": (3, 256, 256),
-        "w": (32,),
-        "has_w": (),
-        "identity": (6,),
-    }
 
 
 # Line art
@@ -271,20 +155,3 @@ def test_one_example_makes_batches_and_none_is_refused():
     assert list(StepBatches([5], 3, seed=0, first=0, last=1)) == [[(0, 5, 0.0), (1, 5, 0.0), (2, 5, 0.0)]]
     with pytest.raises(ValueError, match="no training examples"):
         StepBatches([], 3, 0, 0, 1)
-
-
-# Split
-
-
-def test_split(pairs_dir, store):
-    training, held_out = split(store, 6)
-    assert held_out == list(range(14, 20)) and training == list(range(14))
-    training, held_out = split(PairStore([pairs_dir, pairs_dir]), 10)
-    assert held_out == list(range(10, 20))  # of the first folder: more folders can be added to a run
-    assert training == [*range(10), *range(20, 40)]
-
-
-@pytest.mark.parametrize("number", [0, -1, 11])
-def test_split_refuses_impossible_numbers(store, number):
-    with pytest.raises(ValueError, match=f"{number} validation pairs, expected 1 to 10, half of the first folder"):
-        split(store, number)

@@ -42,7 +42,7 @@ def batch(tiny_generator) -> dict[str, Tensor]:
 
 @pytest.fixture
 def mixed_batch(batch) -> dict[str, Tensor]:
-    """Two pairs and, at 1 and 2, two photos of faces, as `Drawings` gives them."""
+    """Two pairs and, at 1 and 2, two photos of faces, as `Examples` gives them."""
     has_w = torch.tensor([True, False, False, True])
     vectors = F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(2)), dim=1)
     return {"w": batch["w"] * has_w[:, None], "has_w": has_w, "identity": vectors * ~has_w[:, None]}

@@ -1,17 +1,13 @@
-"""Training examples: (input of the task, w), made from pairs, each a function of (seed, epoch, index) alone."""
+"""Line drawings that are stored beside pictures, and the order in which examples are trained on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from training.drawings import LINE_ART_SHARE, draw, draw_gently
-from training.faces import FacePhotos
-from training.pairs import GeneratedPairs, PairStore, read_picture, read_tar
+from training.pairs import read_picture, read_tar
 
 
 class LineArt:
@@ -28,78 +24,6 @@ class LineArt:
             return None
         ink = np.array(read_picture(*self.positions[index]).convert("L"))
         return torch.from_numpy(ink)[None].float() / 255
-
-
-class Drawings(Dataset):
-    """Drawings made from the pictures of a store and, after them, from photos of faces; anew in every epoch.
-
-    The key is (epoch, i) rather than i: an item depends on its key and the seed alone, so that a resumed run, or
-    another number of workers, sees the same drawings. A third number in the key is the share of gentle drawings (see
-    `draw_gently`) that it is taken from.
-
-    Args:
-        store: pairs with known w, stored or generated.
-        line_art: line drawings of the store's pictures.
-        seed: of all random choices.
-        faces: photos, whose w is unknown, with the recognition vector [D] of each.
-        line_art_share: how often a picture that has a line drawing shows it.
-    """
-
-    def __init__(
-        self,
-        store: PairStore | GeneratedPairs,
-        line_art: LineArt,
-        seed: int,
-        faces: "LabelledFaces | None" = None,
-        line_art_share: float = LINE_ART_SHARE,
-    ):
-        self.store, self.line_art, self.seed, self.faces = store, line_art, seed, faces
-        self.line_art_share = line_art_share
-
-    def __len__(self) -> int:
-        return len(self.store) + (len(self.faces.photos) if self.faces else 0)
-
-    def __getitem__(self, key: tuple[int, int] | tuple[int, int, float]) -> dict[str, Tensor]:
-        """Returns input [1, 256, 256] in [0, 1], image [3, 256, 256] in [-1, 1], w [w_dim], and for runs with faces
-        has_w [] and identity [D] (each zero where unknown)."""
-        return self.__getitems__([key])[0]
-
-    def __getitems__(self, keys: list[tuple[int, int] | tuple[int, int, float]]) -> list[dict[str, Tensor]]:
-        """Several items, as `__getitem__` gives them; what a DataLoader asks for."""
-        positions = [key[1] for key in keys if key[1] < len(self.store)]
-        if isinstance(self.store, GeneratedPairs):
-            pairs = iter(self.store.get_many(positions) if positions else [])
-        else:
-            pairs = (self.store[i] for i in positions)
-        return [self.make(key, pairs) for key in keys]
-
-    def make(self, key: tuple[int, int] | tuple[int, int, float], pairs: Iterator[tuple[Tensor, Tensor]]) -> dict:
-        """One item; if it is a pair, it is the next of `pairs`."""
-        epoch, i, gentle_share = *key[:2], key[2] if len(key) > 2 else 0.0
-        rng = np.random.default_rng((self.seed, epoch, i))
-        item: dict[str, Tensor] = {}
-        if i < len(self.store):
-            item["image"], item["w"] = next(pairs)
-            lines = self.line_art.get(self.store.indices[i])
-            if self.faces:
-                item |= {"has_w": torch.tensor(True), "identity": torch.zeros_like(self.faces.identity[0])}
-        else:
-            face = i - len(self.store)
-            item = {"image": self.faces.photos[face], "w": torch.zeros_like(self.store.w[0], dtype=torch.float32)}
-            item |= {"has_w": torch.tensor(False), "identity": self.faces.identity[face]}
-            lines = self.faces.line_art.get(self.faces.photos.indices[face])
-        gentle = gentle_share > 0 and rng.random() < gentle_share
-        draw_one = draw_gently if gentle else draw
-        return item | {"input": draw_one(item["image"], rng, lines, line_art_share=self.line_art_share)}
-
-
-@dataclass
-class LabelledFaces:
-    """Photos, their line drawings and their recognition vectors [N, D]."""
-
-    photos: FacePhotos
-    line_art: LineArt
-    identity: Tensor
 
 
 class StepBatches:
@@ -158,16 +82,3 @@ class StepBatches:
             kept = {old: order for old, order in self.orders.items() if old == epoch - 1}
             self.orders = kept | {epoch: np.random.default_rng((self.seed, epoch)).permutation(self.indices)}
         return epoch, int(self.orders[epoch][place])
-
-
-def split(store: PairStore | GeneratedPairs, num_validation: int) -> tuple[list[int], list[int]]:
-    """Positions of the training pairs and of the held-out ones: the last pairs of the first folder.
-
-    Raises:
-        ValueError: none, or more than half of the first folder would be held out.
-    """
-    end = store.store_ends[0]
-    if not 1 <= num_validation <= end // 2:
-        raise ValueError(f"{num_validation} validation pairs, expected 1 to {end // 2}, half of the first folder")
-    held_out = range(end - num_validation, end)
-    return [i for i in range(len(store)) if i not in held_out], list(held_out)

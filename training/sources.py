@@ -51,14 +51,14 @@ def drawing(
 
 
 def labels(image: Tensor, rng: np.random.Generator, hint: Tensor | None = None, gentle: bool = False) -> Tensor:
-    """The stored label map, one-hot [19, H, W]: as a person might paint it, or exactly (`gentle`).
+    """The stored label map, one-hot [19, H, W] uint8: as a person might paint it, or exactly (`gentle`).
 
     Raises:
         ValueError: no label map is stored.
     """
     if hint is None:
         raise ValueError("the source 'labels' needs a stored label map of each picture, got none")
-    return one_hot(hint if gentle else paint(hint, rng)).float()
+    return one_hot(hint if gentle else paint(hint, rng))
 
 
 def degradation(
