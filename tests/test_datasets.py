@@ -1,4 +1,4 @@
-"""training.datasets, training.data_arguments and training.tables: from flags to examples."""
+"""training.data_loading, training.data_arguments and training.tables: from flags to examples."""
 
 import argparse
 import io
@@ -14,7 +14,7 @@ from PIL import Image
 
 from psp_hub.generators import load_generator
 from psp_hub.tasks import TASKS
-from training.datasets import LoadedData, add_data_arguments, load_data
+from training.data_loading import LoadedData, add_data_arguments, load_data
 from training.examples import Photos
 from training.folders import read_photo
 from training.label_maps import LabelMaps

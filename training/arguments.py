@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from psp_hub.tasks import TASKS
-from training.datasets import add_data_arguments, check_data_arguments
+from training.data_loading import add_data_arguments, check_data_arguments
 from training.distributed import BATCH_NORM_MODES
 from training.losses import add_loss_arguments
 from training.optimizers import add_optimizer_arguments, fill_recipe

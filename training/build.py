@@ -21,7 +21,7 @@ from psp_hub.trunk import Trunk
 from training.arcface import ArcFace
 from training.checkpoints import describe_run
 from training.data import StepBatches
-from training.datasets import LoadedData, load_data
+from training.data_loading import LoadedData, load_data
 from training.distributed import freeze_batch_norm, prepare_batch_norm
 from training.losses import TrainingLosses, build_losses
 from training.optimizers import build_optimizer, build_scheduler, ema_update

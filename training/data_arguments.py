@@ -1,4 +1,4 @@
-"""Which data a run has: the flags, read by `training.datasets.load_data`."""
+"""Which data a run has: the flags, read by `training.data_loading.load_data`."""
 
 import argparse
 from pathlib import Path
