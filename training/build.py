@@ -16,7 +16,7 @@ from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators import load_generator, pin_generator
 from psp_hub.model import PSPModel
-from psp_hub.tasks import get_task
+from psp_hub.tasks import TaskSpec, get_task
 from psp_hub.trunk import Trunk
 from training.arcface import ArcFace
 from training.checkpoints import describe_run
@@ -82,26 +82,47 @@ class Run:
 def build_model(args: argparse.Namespace) -> PSPModel:
     """The model to train: a saved one, or a fresh encoder for the generator.
 
+    A saved model of a task with other inputs gives all but its stem.
+
     Raises:
-        ValueError: a saved one whose input is not that of the task.
+        ValueError: a saved one that cannot be loaded, or weights of another trunk.
     """
     task = get_task(args.task)
     if args.pretrained_model_name_or_path:
         model = load_model(args.pretrained_model_name_or_path)
         channels = model.encoder.config.in_channels
         if channels != task.in_channels:
-            raise ValueError(
-                f"{args.pretrained_model_name_or_path} is a model for {model.config.task!r} and takes {channels} "
-                f"channels, the task {args.task!r} has {task.in_channels}"
+            logger.warning(
+                "%s takes %d channels, the task %r has %d: all but the first convolution starts from it",
+                *(args.pretrained_model_name_or_path, channels, args.task, task.in_channels),
             )
+            model.encoder = with_new_stem(model.encoder, task)
         model.config = PSPConfig(args.task, task.input_kind, model.config.base_generator)
         return model
     generator = load_generator(args.generator)
     sizes = {"in_channels": task.in_channels, "num_ws": generator.num_ws, "w_dim": generator.w_dim}
+    if args.encoder == "light":
+        sizes["stem_kernel"] = stem_kernel(task)
     encoder = PSPEncoder(**sizes, **ENCODERS[args.encoder])
     if args.trunk_weights:
         start_trunk(encoder.trunk, ArcFace.from_original(args.trunk_weights).trunk)
     return PSPModel(encoder, generator, PSPConfig(args.task, task.input_kind, pin_generator(args.generator)))
+
+
+def stem_kernel(task: TaskSpec) -> int:
+    """Of the light encoder: label maps are flat, and have many channels."""
+    return 1 if task.input_kind == "labels" else 3
+
+
+def with_new_stem(encoder: PSPEncoder, task: TaskSpec) -> PSPEncoder:
+    """The encoder for the inputs of another task: its first convolution starts anew."""
+    changes = {"in_channels": task.in_channels}
+    if encoder.config.stem_stride > 1:
+        changes["stem_kernel"] = stem_kernel(task)
+    new = PSPEncoder.from_config(dict(encoder.config) | changes)
+    old_weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("trunk.stem.")}
+    new.load_state_dict(new.state_dict() | old_weights)
+    return new
 
 
 def start_trunk(trunk: Trunk, recogniser: Trunk) -> None:

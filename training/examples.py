@@ -161,7 +161,8 @@ class Examples(Dataset):
 
     def __getitem__(self, key: Key) -> dict[str, Tensor]:
         """Returns input [C, 256, 256] (what the encoder takes), image [3, 256, 256] in [-1, 1] (the target), w [w_dim]
-        (zero if unknown), has_w [] and, if any part has it, identity [D] (zero if unknown)."""
+        (zero if unknown), has_w [], for inputs that are label maps the one before it was painted, labels [256, 256],
+        and, if any part has it, identity [D] (zero if unknown)."""
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: list[Key]) -> list[dict[str, Tensor]]:
@@ -186,6 +187,8 @@ class Examples(Dataset):
             source = SOURCES[self.task.source](target.image, rng, target.hint, gentle, **self.options)
         item = {"input": source, "image": target.image, "has_w": torch.tensor(target.w is not None)}
         item["w"] = torch.zeros(self.w_dim) if target.w is None else target.w
+        if self.task.source == "labels":
+            item["labels"] = target.hint
         if self.identity_dim is not None:
             known = target.identity is not None
             item["identity"] = target.identity if known else torch.zeros(self.identity_dim)

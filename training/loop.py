@@ -52,7 +52,7 @@ def train_on(run: Run, batch: dict[str, Tensor], step: int, keys: list[tuple]) -
     """One batch; the last of a step changes the weights. Returns the parts of the loss."""
     accelerator, encoder = run.accelerator, run.encoder
     with accelerator.accumulate(encoder):
-        delta = encoder(batch["input"].float())  # [N, num_ws, w_dim]
+        delta = encoder(as_input(batch["input"], run.args.mixed_precision))  # [N, num_ws, w_dim]
         loss, parts = run.losses(delta.float(), batch)
         if not loss.isfinite():
             raise FloatingPointError(describe_broken_loss(loss, step, [run.data.describe_key(key) for key in keys]))
@@ -66,6 +66,12 @@ def train_on(run: Run, batch: dict[str, Tensor], step: int, keys: list[tuple]) -
         run.scheduler.step()
         run.ema.update_parameters(accelerator.unwrap_model(encoder))
     return parts
+
+
+def as_input(inputs: Tensor, mixed_precision: str) -> Tensor:
+    """One-hot bytes [N, 19, 256, 256] in the precision that the encoder computes in; all else in float32."""
+    dtypes = {"fp16": torch.float16, "bf16": torch.bfloat16}
+    return inputs.to(dtypes.get(mixed_precision, torch.float32) if inputs.dtype == torch.uint8 else torch.float32)
 
 
 def describe_broken_loss(loss: Tensor, step: int, names: list[str]) -> str:

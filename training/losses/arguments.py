@@ -6,7 +6,9 @@ from pathlib import Path
 from psp_hub.model import PSPModel
 from psp_hub.tasks import TaskSpec
 from training.identity import IdentityFromW
+from training.layout import LayoutHead
 from training.losses.identity import IdentityLoss, StyleIdentityLoss
+from training.losses.layout import LayoutLoss
 from training.losses.total import TrainingLosses
 from training.losses.w_error import WError
 from training.perceptual import TRUNKS, PerceptualDistance, find_trunk
@@ -46,12 +48,20 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--identity_net", type=Path, help="made by training/identity.py; adds an identity loss")
     group.add_argument("--identity_weight", type=weight, default=0.3)
     group.add_argument(
+        "--layout_net", type=Path, help="made by training/layout.py; adds a loss of the label map's parts"
+    )
+    group.add_argument("--layout_weight", type=weight, default=1.0)
+    group.add_argument("--layout_share", type=float, default=0.5, help="of a batch that this loss looks at")
+    group.add_argument(
         "--gradient_checkpointing",
         action="store_true",
         help="draw each block of the generator twice rather than remember it: less memory, more time",
     )
     group.add_argument(
-        "--decode_precision", choices=["no", "bf16"], default="no", help="draw the pictures of the losses in bfloat16"
+        "--decode_precision",
+        choices=["no", "bf16"],
+        default="no",
+        help="of what the losses let the generator draw",
     )
 
 
@@ -75,6 +85,10 @@ def loss_weights(args: argparse.Namespace, task: TaskSpec) -> dict[str, float]:
     weights = {name: row.get(name, 0.0) if value is None else value for name, value in given.items()}
     if args.identity_net:
         weights["identity"] = args.identity_weight
+    if args.layout_net:
+        if task.source != "labels":
+            raise ValueError("--layout_net is for tasks whose input is a label map")
+        weights["layout"] = args.layout_weight
     weights = {name: value for name, value in weights.items() if value > 0}
     if not weights:
         raise ValueError("all loss weights are 0, expected one above 0")
@@ -104,6 +118,8 @@ def build_losses(args: argparse.Namespace, task: TaskSpec, model: PSPModel) -> T
     if "identity" in weights:
         network = IdentityFromW.from_file(args.identity_net)
         networks["style_identity"] = StyleIdentityLoss(network, generator.w_avg)
+    if "layout" in weights:
+        networks["layout"] = LayoutLoss(LayoutHead.from_file(args.layout_net), args.layout_share)
     losses = TrainingLosses(generator, weights, **networks, bf16=args.decode_precision == "bf16").to(model.device)
     if args.gradient_checkpointing and losses.needs_images:
         generator.enable_gradient_checkpointing()

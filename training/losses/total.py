@@ -10,6 +10,7 @@ from psp_hub.generators.base import Generator
 from psp_hub.tasks import LOSSES
 from training.arcface import CROP
 from training.losses.identity import IdentityLoss, StyleIdentityLoss
+from training.losses.layout import LayoutLoss
 from training.losses.pixels import l2
 from training.losses.regularisation import w_norm
 from training.losses.w_error import WError
@@ -24,6 +25,7 @@ NETWORKS = {
     "lpips_crop": "distance",
     "id": "identity",
     "identity": "style_identity",
+    "layout": "layout",
 }
 LOSS_SIZE = 256  # pixels, whatever the generator's resolution
 
@@ -33,8 +35,9 @@ class TrainingLosses(Frozen):
 
     Args:
         generator: frozen here; drawn with only if a loss looks at images.
-        weights: of each loss, one of `psp_hub.tasks.LOSSES` or `identity`.
-        w_error, distance, identity, style_identity: the networks of `w`, `lpips` and `lpips_crop`, `id`, `identity`.
+        weights: of each loss, one of `psp_hub.tasks.LOSSES`, `identity` or `layout`.
+        w_error, distance, identity, style_identity, layout: the networks of `w`, `lpips` and `lpips_crop`, `id`,
+            `identity`, `layout`.
         bf16: draw in bfloat16, for speed and memory; the losses themselves stay in float32.
 
     Raises:
@@ -50,15 +53,17 @@ class TrainingLosses(Frozen):
         distance: PerceptualDistance | None = None,
         identity: IdentityLoss | None = None,
         style_identity: StyleIdentityLoss | None = None,
+        layout: LayoutLoss | None = None,
         bf16: bool = False,
     ):
         super().__init__()
-        known = (*LOSSES, "identity")
+        known = (*LOSSES, "identity", "layout")
         if unknown := weights.keys() - set(known):
             raise ValueError(f"unknown losses {sorted(unknown)}, expected some of {', '.join(known)}")
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
         self.generator = generator.requires_grad_(False)
         self.w_error, self.distance, self.identity, self.style_identity = w_error, distance, identity, style_identity
+        self.layout = layout
         for name in self.weights:
             if name in NETWORKS and getattr(self, NETWORKS[name]) is None:
                 raise ValueError(f"the loss {name} needs {NETWORKS[name]}, got None")
@@ -84,7 +89,8 @@ class TrainingLosses(Frozen):
             delta: the encoder's answer relative to `w_avg`, [N, num_ws, w_dim], float32.
             batch: `input` [N, C, 256, 256]; `image` [N, 3, 256, 256] in [-1, 1], the target of image losses; `w`
                 [N, w_dim] or [N, num_ws, w_dim], the target of the w error, where `has_w` [N] (everywhere without
-                it); `identity` [N, D], the recognition vectors of those without w, zero where unknown.
+                it); `identity` [N, D], the recognition vectors of those without w, zero where unknown; `labels`
+                [N, 256, 256], the target of the layout.
 
         Returns:
             Weighted sum [] and, detached, what it is made of: `loss/<name>` before weighting, and `id_improve`.
@@ -104,6 +110,8 @@ class TrainingLosses(Frozen):
         losses = {}
         if "w_norm" in self.weights:
             losses["w_norm"] = w_norm(delta)
+        if "layout" in self.weights:
+            losses["layout"] = self.layout(self.generator, delta, batch["labels"], self.bf16)
         if {"w", "identity"} & self.weights.keys():
             w = batch["w"]
             has_w = batch.get("has_w", torch.ones(len(w), dtype=torch.bool, device=w.device))
