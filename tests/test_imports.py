@@ -13,10 +13,10 @@ import psp_hub
 ROOT = Path(__file__).parents[1]
 # A module imports from lower rows only; generators also from each other. A new module needs a place here.
 LEVELS = [
-    {"config", "preprocessing", "latents", "layers", "memory", "tasks", "trunk", "checkpoints", "original"},
-    {"loading", "cards", "hub"},
-    {"saving", "face_parser"},
-    {"heads"},
+    {"config", "pictures", "label_maps", "latents", "layers", "memory", "tasks", "trunk", "checkpoints", "original"},
+    {"loading", "cards", "hub", "line_drawings"},
+    {"saving", "preprocessing"},
+    {"heads", "face_parser"},
     {"encoder", "generators"},
     {"pretrained"},
     {"model"},

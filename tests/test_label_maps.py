@@ -1,166 +1,251 @@
-"""Label maps of a store, and how they are painted anew for training."""
+"""Label maps as people save them: numbers, colours, other orders, other sizes, and what is none."""
 
-from pathlib import Path
+import io
+import logging
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from PIL import Image, ImageDraw
 
-from psp_hub.face_parser import FaceParser
-from psp_hub.generators import load_generator
-from training import layout, make_label_maps
-from training.label_maps import (
+from psp_hub.label_maps import (
+    BACKGROUND,
+    CLASS_NAMES,
     HAIR,
-    OPTIONAL,
-    LabelMaps,
-    displace,
-    leave_out,
-    merge_sides,
-    one_hot,
-    paint,
-    round_borders,
-    simplify_hair,
+    LABEL_ORDERS,
+    MAX_SIDE,
+    PALETTE,
+    SKIN,
+    labels_to_image,
+    read_labels,
+    resize_labels,
 )
-from training.layout import LayoutHead, early_features, layout_loss
-from training.pairs import PairStore, read_tar
-from training.parsing import confusion, segmentation_figures
+from psp_hub.preprocessing import masked_to_tensor, prepare_labels, prepare_tensor
+
+NUMBER = {name: i for i, name in enumerate(CLASS_NAMES)}
 
 
-@pytest.fixture(scope="module")
-def labels_dir(pairs_dir, tmp_path_factory) -> Path:
-    """Label maps of `pairs_dir`, found by a parser with random weights."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("labels")
-    parser = FaceParser(stem_width=16, stage_widths=(16, 16, 32), stage_depths=(1, 1, 1), decoder_width=16)
-    parser.save_pretrained(str(folder / "parser"))
-    make(pairs_dir, folder)
-    return folder
+def face(size: int = 256) -> np.ndarray:
+    """A painted face of all the larger parts, [size, size]."""
+    image = Image.new("L", (size, size), BACKGROUND)
+    pen, unit = ImageDraw.Draw(image), size / 16
+
+    def oval(name: str, x: float, y: float, width: float, height: float) -> None:
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        pen.ellipse([value * unit for value in box], fill=NUMBER[name])
+
+    oval("cloth", 8, 16, 15, 4)
+    oval("neck", 8, 13, 5, 5)
+    oval("hair", 8, 6, 11, 11)
+    for side, x in (("l", 3.2), ("r", 12.8)):
+        oval(f"{side}_ear", x, 8.5, 1, 2)
+    oval("skin", 8, 8.5, 8.5, 10)
+    for side, x in (("l", 6), ("r", 10)):
+        oval(f"{side}_brow", x, 6.3, 2.2, 0.6)
+        oval(f"{side}_eye", x, 7.5, 1.7, 0.9)
+    oval("nose", 8, 9.3, 1.4, 2.6)
+    oval("l_lip", 8, 12, 3, 1.4)
+    oval("u_lip", 8, 11.6, 3, 1)
+    return np.asarray(image)
 
 
-def make(pairs_dir: Path, folder: Path) -> None:
-    command = ["--pairs_dir", str(pairs_dir), "--output_dir", str(folder), "--parser", str(folder / "parser")]
-    make_label_maps.main(make_label_maps.parse_args(command))
+def painted(labels: np.ndarray) -> Image.Image:
+    """In the official colours, as RGB."""
+    return Image.fromarray(np.array(PALETTE, np.uint8)[labels])
 
 
-@pytest.fixture
-def labels() -> torch.Tensor:
-    """A face of a few ellipses: hair, skin, eyes, brows, mouth, cloth."""
-    y, x = torch.meshgrid(torch.linspace(-1, 1, 256), torch.linspace(-1, 1, 256), indexing="ij")
-    labels = torch.zeros(256, 256, dtype=torch.uint8)
-    ellipses = [(18, 0, 1, 0.8, 0.3), (13, 0, -0.1, 0.65, 0.8), (1, 0, 0.1, 0.45, 0.6), (4, -0.2, 0, 0.08, 0.04)]
-    ellipses += [(5, 0.2, 0, 0.08, 0.04), (6, -0.2, -0.15, 0.12, 0.03), (7, 0.2, -0.15, 0.12, 0.03)]
-    for name, left, top, width, height in [*ellipses, (12, 0, 0.45, 0.15, 0.05)]:
-        labels[((x - left) / width) ** 2 + ((y - top) / height) ** 2 < 1] = name
-    return labels
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file)
 
 
-def test_label_maps_of_a_store(pairs_dir, labels_dir):
-    parser, store, maps = (
-        FaceParser.from_pretrained(labels_dir / "parser"),
-        PairStore([pairs_dir]),
-        LabelMaps([labels_dir]),
-    )
-    for i in (0, 19):
-        expected = parser(store[i][0][None])[0].argmax(dim=0)
-        assert (maps.get(store.indices[i]) == expected).float().mean() > 0.95, "but for bfloat16"
-    with pytest.raises(ValueError, match="picture 77 has no label map; run training/make_label_maps.py"):
-        maps.get(77)
-    path = next(labels_dir.glob("*.tar"))
-    before = path.stat().st_mtime_ns
-    make(pairs_dir, labels_dir)
-    assert path.stat().st_mtime_ns == before and len(read_tar(path)) == 20
+def shuffled_palette(labels: np.ndarray) -> Image.Image:
+    """The same colours, but the numbers behind them mean nothing: as programs that shrink files leave it."""
+    order = np.random.default_rng(0).permutation(19)
+    image = Image.fromarray(np.argsort(order).astype(np.uint8)[labels])
+    image.putpalette(np.array(PALETTE, np.uint8)[order].tobytes())
+    return image
 
 
-def test_one_hot(labels):
-    expected = F.one_hot(labels.long(), 19).permute(2, 0, 1)
-    assert torch.equal(one_hot(labels).long(), expected)
+def grey_palette(labels: np.ndarray) -> Image.Image:
+    image = Image.fromarray(labels)
+    image.putpalette([value for i in range(256) for value in (i, i, i)])
+    return image
 
 
-def test_a_painted_map_is_a_function_of_the_seed_and_shows_the_same_face(labels):
-    figures = []
-    for seed in range(40):
-        painted = paint(labels, np.random.default_rng(seed))
-        assert torch.equal(painted, paint(labels, np.random.default_rng(seed)))
-        assert painted.dtype == torch.uint8 and set(painted.unique().tolist()) <= {0, 1, 4, 5, 6, 7, 12, 13, 18}
-        figures.append(segmentation_figures(confusion(painted, labels))["pixel_accuracy"])
-    assert min(figures) > 0.75 and 1 in figures and len(set(figures)) > 25
+MAKERS = {
+    "grey": Image.fromarray,
+    "official palette": labels_to_image,
+    "grey palette": grey_palette,
+    "shuffled palette": shuffled_palette,
+    "three equal channels": lambda labels: Image.fromarray(labels).convert("RGB"),
+    "16 bits": lambda labels: Image.fromarray(labels.astype(np.uint16)),
+    "32 bits": lambda labels: Image.fromarray(labels.astype(np.int32)),
+    "grey and alpha": lambda labels: Image.fromarray(labels).convert("LA"),
+    "colours": painted,
+    "colours and alpha": lambda labels: painted(labels).convert("RGBA"),
+}
 
 
-def test_parts_are_left_out_for_what_is_behind_them(labels):
-    seen = set()
-    for seed in range(30):
-        changed = leave_out(labels, np.random.default_rng(seed))
-        for part in labels.unique().tolist():
-            now = set(changed[labels == part].tolist())
-            assert now <= {part, OPTIONAL.get(part, part)} and len(now) == 1
-            seen |= {part} - now
-    assert seen == {6, 7, 18}
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_every_kind_of_map_is_read(make):
+    assert (read_labels(make(face(64))) == face(64)).all()
 
 
-def test_sides_are_merged_or_exchanged(labels):
-    seen = set()
-    for seed in range(30):
-        changed = merge_sides(labels, np.random.default_rng(seed))
-        eyes = changed[labels == 4].unique().tolist() + changed[labels == 5].unique().tolist()
-        seen.add(tuple(eyes))
-        assert torch.equal(changed[labels == 13], labels[labels == 13])
-    assert seen == {(4, 4), (5, 5), (5, 4)}
+def test_all_colours_are_apart():
+    stripes = np.repeat(np.arange(19, dtype=np.uint8), 4)[:, None].repeat(20, axis=1)
+    assert (read_labels(painted(stripes)) == stripes).all()
+    assert len(set(PALETTE)) == len(set(CLASS_NAMES)) == 19
 
 
-def test_hair_becomes_a_smooth_shape(labels):
-    ragged = labels.clone()
-    ragged[:, ::16][ragged[:, ::16] == HAIR] = 0  # thin gaps
-    changed = simplify_hair(ragged, 12)
-    assert ((changed == HAIR) != (labels == HAIR)).float().mean() < (
-        (ragged == HAIR) != (labels == HAIR)
-    ).float().mean()
-    face = (labels != HAIR) & (labels != 0) & (labels != 18)
-    assert torch.equal(changed[face], labels[face]), "the face stays"
+SMOOTHED = {
+    "enlarged": (lambda labels: painted(labels).resize((300, 300), Image.Resampling.BILINEAR), 0.01),
+    "shrunk": (lambda labels: painted(labels).resize((150, 150), Image.Resampling.LANCZOS), 0.015),
+    "JPEG 90": (lambda labels: jpeg(painted(labels), 90), 0.015),
+    "JPEG 50": (lambda labels: jpeg(painted(labels), 50), 0.03),
+}
 
 
-def test_rounded_borders_take_the_prevailing_class(labels):
-    speckled = labels.clone()
-    speckled[::8, ::8] = 16
-    changed = round_borders(speckled, 64)
-    assert not (changed == 16).any() and (changed == labels).float().mean() > 0.95
+@pytest.mark.parametrize(("make", "limit"), SMOOTHED.values(), ids=SMOOTHED)
+def test_smoothed_and_compressed_colours(make, limit):
+    image = make(face())
+    wrong = (read_labels(image) != resize_labels(face(), image.width)).mean()
+    colours = np.asarray(image.convert("RGB"), np.float32)[..., None, :]
+    nearest = np.linalg.norm(colours - np.array(PALETTE), axis=-1).argmin(axis=-1)
+    # Halfway between hair and background lies the colour of the lower lip, and so on.
+    assert wrong < limit and wrong < 0.4 * (nearest != resize_labels(face(), image.width)).mean()
 
 
-def test_displacement_is_slight(labels):
-    shares = [(displace(labels, np.random.default_rng(seed)) == labels).float().mean().item() for seed in range(10)]
-    assert min(shares) > 0.8 and max(shares) < 1
+def test_transparent_is_background():
+    image = painted(face()).convert("RGBA")
+    image.paste((255, 255, 255, 0), (0, 0, 128, 256))
+    labels = read_labels(image)
+    assert (labels[:, :128] == BACKGROUND).all()
+    assert (labels[:, 128:] == face()[:, 128:]).all()
 
 
-def test_early_features_are_those_of_the_picture(make_generator):
-    generator = make_generator(channels=(16, 16, 16, 16, 16), w_dim=32)
-    ws = torch.randn(2, generator.num_ws, 32)
-    seen = []
-    generator.synthesis.blocks[2].register_forward_hook(lambda *call: seen.append(call[2]))
-    generator.synthesis(ws)
-    assert torch.equal(early_features(generator, ws), seen[0]) and seen[0].shape == (2, 16, 32, 32)
-    with pytest.raises(ValueError, match="reads a MobileStyleGAN, got Linear"):
-        early_features(torch.nn.Linear(1, 1), ws)
+def test_order_of_another_parser():
+    numbers = np.argsort(LABEL_ORDERS["face-parsing"]).astype(np.uint8)[face()]
+    assert numbers[80, 128] == 1 and numbers[20, 128] == 17, "skin and hair, as that parser numbers them"
+    for image in (Image.fromarray(numbers), labels_to_image(numbers)):
+        assert (read_labels(image, "face-parsing") == face()).all()
+    with pytest.raises(ValueError, match="label_order is 'face-parsing', but the label map has colours"):
+        read_labels(painted(face()), "face-parsing")
+    with pytest.raises(ValueError, match="label_order is 'voc', expected one of celebamask-hq, face-parsing"):
+        read_labels(painted(face()), "voc")
 
 
-def test_layout_loss_is_the_mean_over_all_pixels():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, 19, 64, 64, generator=generator)
-    labels = torch.randint(0, 19, (3, 256, 256), generator=generator, dtype=torch.uint8)
-    enlarged = F.interpolate(logits, scale_factor=4)
-    expected = F.cross_entropy(enlarged, labels.long(), reduction="none").mean(dim=(1, 2))
-    torch.testing.assert_close(layout_loss(logits, labels), expected)
+@pytest.mark.parametrize("order", LABEL_ORDERS.values(), ids=LABEL_ORDERS)
+def test_orders_name_every_class_once(order):
+    assert sorted(order) == list(range(19))
 
 
-@pytest.mark.slow
-def test_a_fitted_head_beats_the_commonest_class(generator_dir, pairs_dir, labels_dir, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(layout, "HELD_OUT", 4)
-    output = tmp_path / "layout.safetensors"
-    command = ["--pairs_dir", str(pairs_dir), "--labels_dir", str(labels_dir), "--generator", str(generator_dir)]
-    layout.main(layout.parse_args([*command, "--steps", "30", "--output", str(output)]))
-    value = float(capsys.readouterr().out.split()[-1])
-    data = layout.LabelledStyles([pairs_dir], LabelMaps([labels_dir]))
-    held_out = torch.utils.data.Subset(data, range(4))
-    head = LayoutHead.from_file(output)
-    assert value == pytest.approx(layout.agreement(load_generator(generator_dir), head, held_out), abs=1e-4)
-    labels = torch.stack([data[i][1] for i in range(4)]).long()
-    assert value > labels.flatten().bincount().max().item() / labels.numel()
+@pytest.mark.parametrize("size", [(64, 64), (512, 512), (1000, 1000), (3000, 3000)])
+def test_any_size(size):
+    prepared = prepare_labels(painted(face(256)).resize(size, Image.Resampling.NEAREST))
+    assert (prepared.mode, prepared.size) == ("P", (256, 256))
+    assert (np.asarray(prepared) != face(256)).mean() < (0.05 if size[0] < 256 else 0.02)
+
+
+def test_shrinking_keeps_the_majority():
+    labels = np.full((1024, 1024), SKIN, np.uint8)
+    labels[::4, ::4] = HAIR  # one of sixteen, and just what taking every fourth pixel would find
+    assert (resize_labels(labels, 256) == SKIN).all()
+    assert read_labels(Image.fromarray(labels)).shape == (MAX_SIDE, MAX_SIDE)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([0, 19], "no class: 19; expected 0 to 18"),
+        ([0, 255], "no class: 255"),
+        (range(19, 60), "no class: 19, 20, 21, 22, 23 and 36 more; expected 0 to 18. Is it a photo"),
+    ],
+)
+def test_numbers_that_are_no_class(numbers, words):
+    stripes = np.repeat(np.array(numbers, np.uint8), 2)[:, None].repeat(16, axis=1)
+    with pytest.raises(ValueError, match=words):
+        read_labels(Image.fromarray(stripes))
+    with pytest.raises(ValueError, match="no class: -1"):
+        read_labels(Image.fromarray(np.full((8, 8), -1, np.int32)))
+
+
+def test_photo(portrait):
+    with pytest.raises(ValueError, match=r"is in colours that are no class, such as #.* Is it a photo\?"):
+        read_labels(portrait(256, 0))
+
+
+def test_colours_of_another_palette_are_listed():
+    image = painted(face())
+    ImageDraw.Draw(image).rectangle((0, 0, 255, 40), fill=(200, 200, 200))  # no class of ours
+    with pytest.raises(ValueError, match=r"16% of the label map .* such as #c8c8c8 \(16%\)"):
+        read_labels(image)
+    image = painted(face())
+    ImageDraw.Draw(image).rectangle((0, 0, 255, 3), fill=(200, 200, 200))  # a thin frame is forgiven
+    assert (read_labels(image)[8:] == face()[8:]).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", ["background", "hair"])
+def test_one_class_says_nothing(name):
+    for make in (painted, labels_to_image):
+        with pytest.raises(ValueError, match=f"The label map is {name} all over"):
+            read_labels(make(np.full((32, 32), NUMBER[name], np.uint8)))
+
+
+def test_only_hair_is_taken_with_a_warning(caplog):
+    labels = np.where(face() == HAIR, HAIR, BACKGROUND).astype(np.uint8)
+    with caplog.at_level(logging.WARNING, "psp_hub.label_maps"):
+        assert (read_labels(painted(labels)) == labels).all()
+    assert "no skin, only background, hair" in caplog.text
+
+
+def test_labels_to_image():
+    image = labels_to_image(torch.from_numpy(face().copy()))
+    assert image.mode == "P" and (np.asarray(image) == face()).all()
+    assert image.convert("RGB").getpixel((128, 20)) == PALETTE[HAIR]
+    for labels, words in (
+        (np.full((2, 2), 19), "no class: 19"),
+        (np.zeros((1, 2, 2)), r"shape \(1, 2, 2\), expected"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            labels_to_image(labels)
+
+
+def test_one_hot():
+    stripes = np.repeat(np.arange(19, dtype=np.uint8), 4)[:, None].repeat(40, axis=1)
+    tensor = prepare_tensor(Image.fromarray(stripes), "labels")
+    assert tensor.shape == (1, 19, 256, 256) and tensor.dtype == torch.float32
+    assert torch.equal(tensor.sum(dim=1), torch.ones(1, 256, 256))  # no class between two others
+    assert tensor[0].argmax(dim=0)[:, 0].unique_consecutive().tolist() == list(range(19))
+    assert torch.equal(prepare_tensor(shuffled_palette(stripes), "labels"), tensor)
+
+
+# Photos with a missing part
+
+
+def test_masked_photo(portrait):
+    photo = portrait(256, 0).convert("RGBA")
+    photo.paste((9, 200, 9, 0), (64, 64, 128, 192))
+    tensor = prepare_tensor(photo, "masked")
+    assert tensor.shape == (1, 4, 256, 256)
+    mask = torch.zeros(256, 256)
+    mask[64:192, 64:128] = 1
+    assert torch.equal(tensor[0, 3], mask)
+    assert not tensor[0, :3, mask == 1].any()
+    whole = prepare_tensor(portrait(256, 0), "photo")[0]
+    assert torch.equal(tensor[0, :3, mask == 0], whole[:, mask == 0])
+
+
+def test_masked_photo_of_another_size_does_not_bleed(portrait):
+    photo = Image.new("RGBA", (600, 400), (250, 250, 250, 255))
+    photo.paste((0, 255, 0, 0), (100, 100, 301, 301))
+    tensor = masked_to_tensor(photo)
+    there = tensor[0, :3, tensor[0, 3] == 0]
+    assert (there - (250 / 127.5 - 1)).abs().max() < 0.01
+
+
+@pytest.mark.parametrize(("alpha", "share"), [(0, "all"), (255, "nothing")])
+def test_masked_photo_needs_a_part(alpha, share):
+    with pytest.raises(ValueError, match=f"transparent: {share} of this picture"):
+        prepare_tensor(Image.new("RGBA", (64, 64), (1, 2, 3, alpha)), "masked")

@@ -128,6 +128,19 @@ def test_open_file_and_open_picture(tmp_path):
     assert open_image(str(path)) == face()
 
 
+def test_mode_is_kept_on_demand(tmp_path):
+    for mode in ("RGBA", "LA"):
+        path = saved(tmp_path, left_transparent(mode))
+        assert open_image(path, keep_mode=True) == left_transparent(mode)
+        assert open_image(left_transparent(mode), keep_mode=True).mode == mode
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    indices = Image.new("P", (40, 20), 3)
+    indices.putpalette([value for i in range(4) for value in (i, i, i)])
+    upright = open_image(saved(tmp_path, indices, exif=exif), keep_mode=True)
+    assert (upright.mode, upright.size, upright.getpixel((5, 5))) == ("P", (20, 40), 3)
+
+
 # Files that are refused
 
 
@@ -197,7 +210,7 @@ def test_clean_drawing_is_unchanged():
 
 
 def test_white_on_black_is_inverted(caplog):
-    caplog.set_level(logging.INFO, "psp_hub.preprocessing")
+    caplog.set_level(logging.INFO, "psp_hub.line_drawings")
     prepared = prepare_drawing(face(ink=255, paper=0))
     assert difference(prepared, face()) < 1
     assert "inverted" in caplog.text
@@ -209,7 +222,7 @@ def test_chalk_on_a_blackboard():
 
 
 def test_dark_hair_is_not_inverted(caplog):
-    caplog.set_level(logging.INFO, "psp_hub.preprocessing")
+    caplog.set_level(logging.INFO, "psp_hub.line_drawings")
     drawing = face()
     ImageDraw.Draw(drawing).ellipse((30, 20, 226, 215), fill=0)  # hair all around ...
     ImageDraw.Draw(drawing).ellipse((90, 80, 160, 160), fill=255, outline=0)
@@ -311,7 +324,7 @@ def on_a_table(drawing: Image.Image) -> Image.Image:
 
 @pytest.mark.parametrize("photograph", [spotlit, on_a_table])
 def test_dark_surroundings_do_not_invert(photograph, caplog):
-    caplog.set_level(logging.INFO, "psp_hub.preprocessing")
+    caplog.set_level(logging.INFO, "psp_hub.line_drawings")
     prepared = pixels(prepare_drawing(photograph(face(line=3))))
     assert prepared[128, 128] > 240
     assert not caplog.text
@@ -361,24 +374,14 @@ def test_small_drawing_on_a_wide_sheet_is_enlarged():
     assert np.flatnonzero(ink.any(axis=1)).size > 0.75 * 256
 
 
+def test_unknown_kind_of_input():
+    with pytest.raises(ValueError, match="input_kind is 'sound', expected one of drawing, photo, labels, masked"):
+        prepare_tensor(face(), "sound")
+
+
 def test_photo_is_resized_as_the_original_does():
     levels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     image = Image.fromarray(levels)
     expected = images_to_tensor([image.resize((256, 256), Image.Resampling.BILINEAR)])
     assert torch.equal(prepare_tensor(image, "photo"), expected)
     assert prepare_tensor(image.convert("L"), "photo").shape == (1, 3, 256, 256)
-
-
-def test_labels_become_one_hot():
-    labels = np.arange(19, dtype=np.uint8).repeat(4)[:, None].repeat(40, axis=1)  # 19 stripes
-    tensor = prepare_tensor(Image.fromarray(labels), "labels")
-    assert tensor.shape == (1, 19, 256, 256) and tensor.dtype == torch.float32
-    assert torch.equal(tensor.sum(dim=1), torch.ones(1, 256, 256))  # no class between two others
-    assert tensor[0].argmax(dim=0)[:, 0].unique_consecutive().tolist() == list(range(19))
-
-
-def test_what_is_no_label_map_is_refused():
-    with pytest.raises(ValueError, match="has the number 19, expected 0 to 18"):
-        prepare_tensor(Image.new("L", (64, 64), 19), "labels")
-    with pytest.raises(ValueError, match="grey picture of the numbers 0 to 18, got RGB"):
-        prepare_tensor(Image.new("RGB", (64, 64)), "labels")

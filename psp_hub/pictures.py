@@ -1,0 +1,127 @@
+"""Pictures as people hand them in, opened safely."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+# The usual picture files only: readers of rarer formats run other programs (EPS) or are seldom tested.
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 8
+ENCODER_SIZE = 256
+# What Pillow's readers raise on broken files.
+BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, RuntimeError, EOFError, struct.error, zlib.error)
+BROKEN += (Image.DecompressionBombError,)  # a frame inside the file is far larger than the file says
+
+
+def open_image(source: str | Path | Image.Image | BinaryIO, keep_mode: bool = False) -> Image.Image:
+    """Open a picture safely and turn it upright (EXIF).
+
+    Transparency is put on white; of an animation the first frame is taken. 16-bit greys are scaled to 8 bit. 32-bit
+    and floating-point greys do not say what white is: it is the first of 1 (floating point only), 255 and 65535 that
+    no value exceeds; if values are negative or greater, the darkest becomes black and the brightest white.
+
+    Args:
+        source: path, file open for reading in binary mode, or a picture (it is not changed, apart from being loaded).
+        keep_mode: leave transparency, palettes and wide greys as they are, for those who know what they mean.
+
+    Returns:
+        A picture of mode "RGB" or "L" (unless `keep_mode`), of the original size (after turning).
+
+    Raises:
+        ValueError: missing, empty, damaged or not a picture; more than MAX_PIXELS pixels (found out before decoding)
+            or a side shorter than MIN_SIDE.
+    """
+    if isinstance(source, Image.Image):
+        return _decode(source, Path(getattr(source, "filename", "")).name or "The picture", keep_mode)
+    if not isinstance(source, str | Path):
+        name = getattr(source, "name", "")  # an int for files opened by descriptor
+        return _open_file(source, Path(name).name if isinstance(name, str) and name else "The picture", keep_mode)
+    path = Path(source)
+    if path.is_dir():
+        raise ValueError(f"{path.name} is a folder; a picture file (PNG, JPEG, ...) is expected.")
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no file {path.name}; check its name and folder ({path}).") from error
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read: {error.strerror}.") from error
+    with file:
+        return _open_file(file, path.name, keep_mode)
+
+
+def _open_file(file: BinaryIO, name: str, keep_mode: bool) -> Image.Image:
+    """Read an open file's header, then decode it; `name` is for the messages."""
+    file.seek(0)
+    prefix = file.read(16)
+    if not prefix:
+        raise ValueError(f"{name} is empty: the file has 0 bytes. Was it saved or downloaded completely?")
+    with _damage_reported(name):
+        image = _read_header(file, prefix)
+    if image is None:
+        kinds = ", ".join(FORMATS[:-1])
+        raise ValueError(f"{name} is not a picture this program can read; expected one of {kinds}.")
+    return _decode(image, name, keep_mode)
+
+
+def _read_header(file: BinaryIO, prefix: bytes) -> ImageFile.ImageFile | None:
+    """What Image.open does, less its check of the size: that one warns, or raises without telling the size."""
+    Image.init()
+    for name, (factory, accepts) in Image.OPEN.items():
+        if name in FORMATS and accepts(prefix) is True:
+            file.seek(0)
+            return factory(file, "")
+    return None
+
+
+def _decode(image: Image.Image, name: str, keep_mode: bool) -> Image.Image:
+    """Check the size, decode, turn upright, and make it RGB or L unless `keep_mode`."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        limit = f"{MAX_PIXELS // 1_000_000} million pixels"
+        raise ValueError(f"{name} is too large: {width} x {height} pixels, but the limit is {limit}. Make it smaller.")
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(f"{name} is too small: {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} expected.")
+    with _damage_reported(name):
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        return image if keep_mode else flatten(image)
+
+
+@contextmanager
+def _damage_reported(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BROKEN as error:
+        message = f"{name} is damaged or incomplete and cannot be opened. Save or download it again."
+        raise ValueError(message) from error
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """Any mode -> "RGB" or "L", transparency put on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _wide_grey_to_8_bit(image)
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
+
+
+def _wide_grey_to_8_bit(image: Image.Image) -> Image.Image:
+    """Pillow's convert("L") clips at 255, so that nearly everything would be white."""
+    grey = np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0)
+    darkest, white = float(grey.min()), 65535.0
+    if not image.mode.startswith("I;16"):
+        brightest = float(grey.max())
+        whites = (1.0, 255.0, white) if image.mode == "F" else (255.0, white)
+        white = next((white for white in whites if brightest <= white and darkest >= 0), None)
+        if white is None:
+            grey, white = grey - darkest, max(brightest - darkest, 1e-6)
+    return Image.fromarray((grey / white * 255).round().astype(np.uint8))
