@@ -170,6 +170,9 @@ def test_pairs_and_photos_together(load, pairs_dir, folders):
     assert loaded.description["pairs"] == 20 and loaded.description["photos"] == 6
     assert loaded.held_out == [18, 19] and loaded.training == [*range(18), *range(20, 26)]
     assert [bool(loaded.data[0, i]["has_w"]) for i in (0, 19, 20, 25)] == [True, True, False, False]
+    often = load("inpainting", "--pairs_dir", pairs_dir, "--target_dir", folders / "out", "--photo_repeats", 3)
+    assert often.training == [*range(18), *range(20, 38)]
+    assert torch.equal(often.data[0, 26]["image"], loaded.data[0, 20]["image"])
 
 
 def test_validation_folders(load, pairs_dir, folders, generator_dir, tmp_path):
@@ -196,6 +199,7 @@ def test_validation_folders(load, pairs_dir, folders, generator_dir, tmp_path):
         ("sketch", "--pairs_dir x --generated_pairs 5", "--pairs_dir and --generated_pairs exclude each other"),
         ("sketch", "--target_dir x --dataset_name y", "--target_dir and --dataset_name exclude each other"),
         ("sketch", "--target_dir x --faces_dir y", "--faces_dir goes with --pairs_dir or --generated_pairs"),
+        ("sketch", "--target_dir x --photo_repeats 2", "--photo_repeats is for photos beside --pairs_dir"),
         ("sketch", "--pairs_dir x --source_dir y", "--source_dir needs --target_dir"),
         ("sketch", "--pairs_dir x --source_column y", "--source_column needs --dataset_name"),
         ("sketch", "--pairs_dir x --validation_split y", "--validation_split needs --dataset_name"),

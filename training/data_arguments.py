@@ -33,6 +33,9 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     photos.add_argument(
         "--source_dir", type=Path, help="what goes in, under the same names; by default made from the targets"
     )
+    photos.add_argument(
+        "--photo_repeats", type=int, default=1, help="times each photo is seen in an epoch, beside pairs"
+    )
     photos.add_argument("--dataset_name", help="a data set of the `datasets` library: on the Hub, or a local folder")
     photos.add_argument("--dataset_config_name")
     photos.add_argument("--dataset_split", default="train")
@@ -81,6 +84,8 @@ def check_data_arguments(args: argparse.Namespace) -> None:
         raise ValueError("no data: expected --pairs_dir, --generated_pairs, --target_dir or --dataset_name")
     if args.faces_dir and not (args.pairs_dir or args.generated_pairs):
         raise ValueError("--faces_dir goes with --pairs_dir or --generated_pairs; photos alone are --target_dir")
+    if args.photo_repeats != 1 and not (args.pairs_dir or args.generated_pairs):
+        raise ValueError("--photo_repeats is for photos beside --pairs_dir or --generated_pairs")
     if args.faces_dir and not (args.identity_net and args.recogniser):
         raise ValueError("--faces_dir needs --identity_net and --recogniser: photos have no w to learn from")
     if args.source_dir and not args.target_dir:

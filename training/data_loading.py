@@ -100,6 +100,8 @@ def load_parts(
         loaded["photos"] = load_columns(args, task, args.dataset_split)
     elif args.target_dir:
         loaded["photos"] = load_folders(args, task, args.target_dir, args.source_dir, hints="pairs" not in loaded)
+    if "photos" in loaded:
+        loaded["photos"][0].repeats = args.photo_repeats
     if args.validation_split:
         loaded["validation"] = load_columns(args, task, args.validation_split)
     elif args.validation_dir:
