@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from psp_hub.config import CONFIG_NAME
+from psp_hub.face_parser import STARTER
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import STARTERS, PSPModel
 from psp_hub.tasks import TASKS, get_task
@@ -25,9 +26,9 @@ from training.evaluation.compare import STARTS, compare, optimization_loss
 from training.evaluation.examples import Example, Examples, PairExamples, PhotoExamples, SourceMaker
 from training.evaluation.judges import Judges, add_judge_arguments, load_judges, problem_with_judges
 from training.evaluation.measure import measure
-from training.evaluation.report import GRID_COLUMNS, as_table, save_grid, save_table, visible
+from training.evaluation.report import GRID_COLUMNS, as_table, save_grid, save_table
 from training.networks import EdgeDetector
-from training.validation import load_model
+from training.validation import load_model, visible
 
 SHOWN = 4 * GRID_COLUMNS
 
@@ -123,7 +124,7 @@ def measure_set(model: PSPModel, task: str, examples: Examples, judges: Judges, 
     measured = measure(model, task, examples, judges, SHOWN)
     save_table(measured.rows, stem.with_suffix(".csv"))
     shown, outputs = zip(*measured.shown, strict=True)
-    save_columns(task, shown, [torch.stack(outputs)], stem.with_suffix(".png"))
+    save_columns(shown, [torch.stack(outputs)], stem.with_suffix(".png"))
     return measured.report
 
 
@@ -133,14 +134,14 @@ def compare_methods(args: argparse.Namespace, model: PSPModel, task: str, exampl
     compared = compare(
         model, task, first, judges, args.optimization_steps, args.optimization_spaces, args.optimization_starts
     )
-    save_columns(task, first, list(compared.pictures.values()), args.output_dir / "optimization.png")
+    save_columns(first, list(compared.pictures.values()), args.output_dir / "optimization.png")
     facts = {"count": len(first), "steps": args.optimization_steps, "loss": optimization_loss(judges)[1]}
     return facts | compared.methods
 
 
-def save_columns(task: str, examples: Sequence[Example], answers: list[Tensor], path: Path) -> None:
+def save_columns(examples: Sequence[Example], answers: list[Tensor], path: Path) -> None:
     """Save inputs, targets and answers above each other."""
-    inputs = visible(torch.stack([example.input for example in examples]), get_task(task).input_kind)
+    inputs = visible(torch.stack([example.input for example in examples]))
     save_grid([inputs, torch.stack([example.image for example in examples]), *answers], path)
 
 
@@ -149,6 +150,8 @@ def main(args: argparse.Namespace) -> dict:
     keep_freed_memory()
     model = load_model(args.model).to(args.device)
     task = task_of(args, model)
+    if task == "segmentation":
+        args.parser = args.parser or STARTER
     judges = load_judges(args, args.device)
     sets = load_sets(args, task, judges)
     args.output_dir.mkdir(parents=True, exist_ok=True)

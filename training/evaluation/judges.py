@@ -43,7 +43,10 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lpips_net", choices=list(TRUNKS), help="LPIPS with this trunk")
     group.add_argument("--lpips_trunk", metavar="FILE", help="its weights, by default those in torchvision's cache")
     group.add_argument(
-        "--parser", type=Path, metavar="FOLDER", help="face parser: label maps, and how well they are kept"
+        "--parser",
+        type=Path,
+        metavar="FOLDER",
+        help="face parser, by default the one that ships: label maps and how well they are kept",
     )
     group.add_argument("--frechet_net", choices=["recogniser", "trunk"], help="Fréchet distance of its features")
 

@@ -13,26 +13,6 @@ from psp_hub.preprocessing import tensor_to_images
 GRID_COLUMNS = 8
 
 
-def visible(inputs: Tensor, input_kind: str) -> Tensor:
-    """Inputs of any task [N, C, H, W] as pictures [N, 3, H, W] in [-1, 1].
-
-    Label maps get a colour for each class, missing parts are grey.
-    """
-    if input_kind == "labels":
-        return class_colours(inputs.shape[1]).to(inputs)[inputs.argmax(dim=1)].permute(0, 3, 1, 2)
-    if inputs.shape[1] == 1:
-        return inputs.expand(-1, 3, -1, -1) * 2 - 1
-    return inputs[:, :3]
-
-
-def class_colours(num_classes: int) -> Tensor:
-    """Well separated colours [num_classes, 3] in [-1, 1], black for class 0."""
-    numbers = torch.arange(num_classes)
-    bits = torch.stack([numbers >> bit & 1 for bit in range(6)])  # as in the palette of Pascal VOC: by their bits
-    colours = torch.stack([bits[channel] * 2 / 3 + bits[channel + 3] / 3 for channel in range(3)], dim=1)
-    return colours * 2 - 1
-
-
 def save_grid(columns: list[Tensor], path: Path) -> None:
     """Save pictures [N, 3, H, W] in [-1, 1] of each kind above each other, `GRID_COLUMNS` of them in a band.
 
