@@ -16,6 +16,8 @@ from psp_hub import PSPConfig, PSPModel
 from psp_hub.encoder import PSPEncoder
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
+from psp_hub.label_maps import labels_to_image
+from psp_hub.preprocessing import tensor_to_images
 from psp_hub.tasks import TASKS
 from training.evaluate import load_sets, main, parse_args
 from training.evaluation.examples import Example, SourceMaker
@@ -24,6 +26,7 @@ from training.evaluation.measure import measure, translate
 from training.evaluation.report import save_grid
 from training.networks import FaceRecogniser
 from training.pairs import PairStore
+from training.validation import visible
 
 PICTURE_FIGURES = {"mse", "psnr"}
 IDENTITY_FIGURES = {"identity_matched", "identity_shuffled", "rank_1"}
@@ -88,21 +91,21 @@ def without(options: list[str], *names: str) -> list[str]:
 
 
 def test_report_table_and_pictures(arguments, tmp_path):
-    report = main(parse_args(arguments()))
+    report = main(parse_args(arguments("--num_faces", "4")))
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == report
     assert report.keys() == {"task", "model", "recogniser", "drawing_style", "pairs", "faces"}
     figures = {"count", "seconds", "mean_face"} | PICTURE_FIGURES | IDENTITY_FIGURES
     assert report["pairs"].keys() == figures | {"w_error"} and report["faces"].keys() == figures
-    assert report["pairs"]["count"] == 3 and report["faces"]["count"] == 6
+    assert report["pairs"]["count"] == 3 and report["faces"]["count"] == 4
     for part in (report["pairs"], report["faces"]):
         assert part["seconds"].keys() == {"encoder", "generator"}
         assert part["mean_face"].keys() == PICTURE_FIGURES | IDENTITY_FIGURES
     assert report["drawing_style"] == "whole family" and report["recogniser"] == "weights.safetensors"
     assert Image.open(tmp_path / "report" / "pairs.png").size == (3 * 256, 3 * 256)
-    assert Image.open(tmp_path / "report" / "faces.png").size == (6 * 256, 3 * 256)
+    assert Image.open(tmp_path / "report" / "faces.png").size == (4 * 256, 3 * 256)
 
     rows = list(csv.DictReader((tmp_path / "report" / "faces.csv").open()))
-    assert [row["picture"] for row in rows] == ["a.png", "b.jpg", "c.jpeg", "d.webp", "e.PNG", "f.png"]
+    assert [row["picture"] for row in rows] == ["c.jpeg", "d.webp", "e.PNG", "f.png"]
     for name, key in (("mse", "mse"), ("psnr", "psnr"), ("identity", "identity_matched")):
         assert np.mean([float(row[name]) for row in rows]) == pytest.approx(report["faces"][key])
         assert np.mean([float(row[f"mean_face: {name}"]) for row in rows]) == pytest.approx(
@@ -179,7 +182,7 @@ def test_stored_label_maps(task_model, faces_dir, parser_dir, tmp_path):
     options = [str(task_model("segmentation")), str(faces_dir), "--source_dir", str(masks), "--num_faces", "3"]
     report = main(parse_args([*options, "--parser", str(parser_dir), "--output_dir", str(tmp_path / "report")]))
     labels = report["faces"]["labels"]
-    assert labels["iou"].keys() == {"1", "13"} and labels["shuffled"] == {
+    assert labels["iou"].keys() == {"skin", "hair"} and labels["shuffled"] == {
         name: labels[name] for name in ("pixel_accuracy", "mean_iou")
     }  # all maps are the same
     assert labels["parser_on_targets"].keys() == labels.keys() - {"parser_on_targets"}
@@ -365,3 +368,14 @@ def test_grid(tmp_path, count, size):
     assert (grid[:4, :12] == 0).all() and (grid[4:8, :12] == 191).all() and (grid[8:12, :4] == 0).all()
     if count == 11:
         assert (grid[12:, 12:] == 255).all()  # the last row is filled up with white
+
+
+def test_inputs_as_pictures():
+    labels = torch.tensor([[0, 1], [13, 18]])
+    one_hot = torch.nn.functional.one_hot(labels, 19).permute(2, 0, 1)[None].float()
+    official = np.asarray(labels_to_image(labels).convert("RGB"))
+    assert np.array_equal(np.asarray(tensor_to_images(visible(one_hot))[0]), official)
+    drawing = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+    assert visible(drawing).tolist() == [[[[-1, 1]]] * 3]
+    masked = torch.rand(2, 4, 3, 3)
+    assert torch.equal(visible(masked), masked[:, :3]) and torch.equal(visible(masked[:, :3]), masked[:, :3])

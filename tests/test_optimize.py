@@ -23,12 +23,12 @@ def test_the_picture_is_found(tiny_generator, target, space, num_styles):
     images, _ = target
     before = LOSS(picture(tiny_generator, tiny_generator.w_avg.expand(1, 8, -1)), images).item()
     losses = []
-    ws = optimize(tiny_generator, images, LOSS, 40, space, progress=lambda step, loss: losses.append((step, loss)))
+    ws = optimize(tiny_generator, images, LOSS, 25, space, progress=lambda step, loss: losses.append((step, loss)))
     after = LOSS(picture(tiny_generator, ws), images).item()
     assert after < before / 4
     assert ws.shape == (1, 8, 32) and not ws.requires_grad
     assert len(ws[0].unique(dim=0)) == num_styles
-    assert [step for step, _ in losses] == list(range(1, 41)) and losses[0][1].shape == (1,)
+    assert [step for step, _ in losses] == list(range(1, 26)) and losses[0][1].shape == (1,)
     if space == "w+":
         assert losses[0][1].item() == pytest.approx(before)  # no noise there
 

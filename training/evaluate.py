@@ -17,8 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from psp_hub.config import CONFIG_NAME
-from psp_hub.face_parser import STARTER
+from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import STARTERS, PSPModel
 from psp_hub.tasks import TASKS, get_task
@@ -91,7 +90,7 @@ def settle(args: argparse.Namespace) -> str | None:
 
 def starters() -> list[str]:
     """Names of the models that ship with the package."""
-    return sorted(path.parent.name for path in STARTERS.glob(f"*/{CONFIG_NAME}"))
+    return sorted(path.parent.name for path in STARTERS.glob("*/encoder"))
 
 
 def task_of(args: argparse.Namespace, model: PSPModel) -> str:
@@ -151,7 +150,7 @@ def main(args: argparse.Namespace) -> dict:
     model = load_model(args.model).to(args.device)
     task = task_of(args, model)
     if task == "segmentation":
-        args.parser = args.parser or STARTER
+        args.parser = args.parser or PARSER
     judges = load_judges(args, args.device)
     sets = load_sets(args, task, judges)
     args.output_dir.mkdir(parents=True, exist_ok=True)

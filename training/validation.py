@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from psp_hub.config import CONFIG_NAME
+from psp_hub.label_maps import PALETTE
 from psp_hub.model import STARTERS, PSPModel
 from psp_hub.preprocessing import tensor_to_images
 from psp_hub.tasks import mixed_groups
@@ -132,9 +133,8 @@ def visible(inputs: Tensor) -> Tensor:
         return inputs.expand(-1, 3, -1, -1) * 2 - 1
     if channels in (3, 4):  # a photo; the fourth channel says what is missing, which is grey
         return inputs[:, :3]
-    levels = torch.linspace(-1, 1, channels)  # of a class: a shade and, for neighbours, another tint
-    colours = torch.stack([levels, levels.roll(7), levels.roll(13)], dim=1)  # [C, 3]
-    return torch.einsum("nchw,cd->ndhw", inputs.float(), colours.to(inputs.device))
+    colours = torch.tensor(PALETTE, device=inputs.device) / 127.5 - 1  # [19, 3]
+    return torch.einsum("nchw,cd->ndhw", inputs.float(), colours)
 
 
 def shrink(images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from psp_hub.label_maps import CLASS_NAMES
 from psp_hub.model import PSPModel
 from training.evaluation.baselines import at_256, mean_face, other_answers
 from training.evaluation.examples import Example, Examples
@@ -102,7 +103,7 @@ def label_figures(answers: list[Tensor], truth: list[Tensor]) -> dict:
 
     def total(wanted: list[Tensor]) -> dict:
         figures = segmentation_figures(sum(confusion(*pair) for pair in zip(answers, wanted, strict=True)))
-        return figures | {"iou": {str(name): value for name, value in figures["iou"].items()}}
+        return figures | {"iou": {CLASS_NAMES[i]: value for i, value in figures["iou"].items()}}
 
     shuffled = total(truth[1:] + truth[:1])
     del shuffled["iou"]
