@@ -123,7 +123,8 @@ def test_the_generator_is_frozen_and_told_to_save_memory(parse, model, image_bat
     losses = build_losses(parse(*no_networks), TASKS["inversion"], model)
     assert not any(weight.requires_grad for weight in model.generator.parameters())
     assert not synthesis.gradient_checkpointing and not losses.bf16
-    losses = build_losses(
-        parse(*no_networks, "--gradient_checkpointing", "--decode_precision", "bf16"), TASKS["inversion"], model
-    )
-    assert synthesis.gradient_checkpointing and losses.bf16
+    less = ("--gradient_checkpointing", "--decode_precision", "bf16", "--decode_batch_size", "2")
+    losses = build_losses(parse(*no_networks, *less), TASKS["inversion"], model)
+    assert synthesis.gradient_checkpointing and losses.bf16 and losses.decode_batch_size == 2
+    with pytest.raises(ValueError, match="--decode_batch_size is 0, expected 1 or more"):
+        build_losses(parse("--decode_batch_size", "0"), TASKS["inversion"], model)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from golden_weights import relative_error
 from torch import Tensor, nn
 
 from psp_hub.latents import random_z
@@ -328,3 +329,20 @@ def test_drawing_in_bf16_is_close(tiny_generator, two):
     assert half.dtype == torch.float32 and not torch.equal(half, exact)
     assert (half - exact).square().mean() < 1e-3 * exact.var()
     assert reached(half.square().mean(), two) == [True] * 2
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_few_pictures_at_a_time_give_the_same(make_losses, two, pictures, size):
+    """Three examples, of which the last slice may have fewer."""
+    delta = torch.cat([two.detach(), two.detach()[:1] * 0.5]).requires_grad_()
+    batch = {name: torch.cat([value, value[:1].flip(3)]) for name, value in pictures.items()}
+    losses = make_losses(l2=1, w_norm=0.1, id=0.1)
+    total, parts = losses(delta, batch)
+    gradient = torch.autograd.grad(3 * total, delta)[0]
+    losses.decode_batch_size = size
+    same_total, same_parts = losses(delta, batch)
+    torch.testing.assert_close(same_total, total)
+    assert relative_error(torch.autograd.grad(3 * same_total, delta)[0], gradient) < 1e-5
+    torch.testing.assert_close(same_parts, parts)
+    with torch.no_grad():
+        torch.testing.assert_close(losses(delta, batch)[0], total)

@@ -58,6 +58,12 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw each block of the generator twice rather than remember it: less memory, more time",
     )
     group.add_argument(
+        "--decode_batch_size",
+        type=int,
+        metavar="N",
+        help="pictures drawn at once for the losses; fewer need less memory, and the result is the same",
+    )
+    group.add_argument(
         "--decode_precision",
         choices=["no", "bf16"],
         default="no",
@@ -104,6 +110,8 @@ def build_losses(args: argparse.Namespace, task: TaskSpec, model: PSPModel) -> T
         ValueError: no loss, or a network's file is missing, damaged or of another network.
         OSError: a file cannot be downloaded.
     """
+    if args.decode_batch_size is not None and args.decode_batch_size < 1:
+        raise ValueError(f"--decode_batch_size is {args.decode_batch_size}, expected 1 or more")
     weights, generator = loss_weights(args, task), model.generator
     networks = {}
     if "w" in weights:
@@ -120,7 +128,8 @@ def build_losses(args: argparse.Namespace, task: TaskSpec, model: PSPModel) -> T
         networks["style_identity"] = StyleIdentityLoss(network, generator.w_avg)
     if "layout" in weights:
         networks["layout"] = LayoutLoss(LayoutHead.from_file(args.layout_net), args.layout_share)
-    losses = TrainingLosses(generator, weights, **networks, bf16=args.decode_precision == "bf16").to(model.device)
+    drawing = {"bf16": args.decode_precision == "bf16", "decode_batch_size": args.decode_batch_size}
+    losses = TrainingLosses(generator, weights, **networks, **drawing).to(model.device)
     if args.gradient_checkpointing and losses.needs_images:
         generator.enable_gradient_checkpointing()
     return losses

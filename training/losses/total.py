@@ -39,6 +39,8 @@ class TrainingLosses(Frozen):
         w_error, distance, identity, style_identity, layout: the networks of `w`, `lpips` and `lpips_crop`, `id`,
             `identity`, `layout`.
         bf16: draw in bfloat16, for speed and memory; the losses themselves stay in float32.
+        decode_batch_size: how many pictures are drawn at once; None for the whole batch. Fewer need less memory and
+            give the same losses.
 
     Raises:
         ValueError: an unknown loss, or one whose network is missing.
@@ -55,6 +57,7 @@ class TrainingLosses(Frozen):
         style_identity: StyleIdentityLoss | None = None,
         layout: LayoutLoss | None = None,
         bf16: bool = False,
+        decode_batch_size: int | None = None,
     ):
         super().__init__()
         known = (*LOSSES, "identity", "layout")
@@ -67,7 +70,7 @@ class TrainingLosses(Frozen):
         for name in self.weights:
             if name in NETWORKS and getattr(self, NETWORKS[name]) is None:
                 raise ValueError(f"the loss {name} needs {NETWORKS[name]}, got None")
-        self.bf16 = bf16
+        self.bf16, self.decode_batch_size = bf16, decode_batch_size
         self.eval()
 
     @property
@@ -95,15 +98,44 @@ class TrainingLosses(Frozen):
         Returns:
             Weighted sum [] and, detached, what it is made of: `loss/<name>` before weighting, and `id_improve`.
         """
-        parts: dict[str, Tensor] = {}
-        losses = self.style_losses(delta, batch)
+        total, parts = self.weighted_sum(self.style_losses(delta, batch))
         if self.needs_images:
-            image_losses, parts = self.image_losses(self.decode(delta), batch)
-            losses |= image_losses
-        total = sum((self.weights[name] * loss for name, loss in losses.items()), torch.zeros_like(delta[0, 0, 0]))
-        for name, loss in losses.items():
-            parts[self.part_name(name)] = loss.detach()
+            drawn, figures = self.drawn_sum(delta, batch)
+            total, parts = total + drawn, parts | figures
         return total, parts
+
+    def weighted_sum(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum of the losses by name, and each of them, detached, under its name for the log."""
+        total = sum((self.weights[name] * loss for name, loss in losses.items()), self.generator.w_avg.new_zeros(()))
+        return total, {self.part_name(name): loss.detach() for name, loss in losses.items()}
+
+    def drawn_sum(self, delta: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `weighted_sum`, of the image losses, and figures for the log.
+
+        With a `decode_batch_size`, each slice of the batch is drawn, compared and followed back to the styles before
+        the next one. Image losses are means over the batch, so that values and gradients of the slices add up.
+        """
+        n, size = len(delta), self.decode_batch_size or len(delta)
+        if size >= n:
+            return self.compare(delta, batch)
+        total, figures, gradients = torch.zeros_like(delta[0, 0, 0]), {}, []
+        for start in range(0, n, size):
+            rows = slice(start, start + size)
+            some = delta[rows].detach().requires_grad_(delta.requires_grad and torch.is_grad_enabled())
+            loss, values = self.compare(some, {name: batch[name][rows] for name in ("input", "image")})
+            share = len(some) / n
+            if some.requires_grad:
+                gradients.append(torch.autograd.grad(share * loss, some)[0])
+            total = total + share * loss.detach()
+            figures = {name: figures.get(name, 0) + share * value for name, value in values.items()}
+        if gradients:  # a term of value 0 that has this gradient
+            total = total + (torch.cat(gradients) * (delta - delta.detach())).sum()
+        return total, figures
+
+    def compare(self, delta: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        losses, figures = self.image_losses(self.decode(delta), batch)
+        total, parts = self.weighted_sum(losses)
+        return total, parts | figures
 
     def style_losses(self, delta: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses that need no picture."""
