@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from training.distributed import process_mean
 from training.identity import IdentityFromW
 from training.networks import Frozen
 from training.recognisers import Recogniser
@@ -63,4 +64,4 @@ class StyleIdentityLoss(Frozen):
             target = torch.where(has_w[:, None], target, identity)
             known = has_w | identity.any(dim=1)
         similarity = (self.network(delta.mean(dim=1) + self.w_avg) * target).sum(dim=1)  # [N]
-        return ((1 - similarity) * known).sum() / known.sum().clamp(min=1)
+        return ((1 - similarity) * known).sum() / process_mean(known.sum().float()).clamp(min=1e-6)

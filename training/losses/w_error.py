@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from psp_hub.generators.base import Generator
 from psp_hub.latents import random_z
+from training.distributed import process_mean
 
 W_STD_SAMPLES = 10_000
 
@@ -42,4 +43,4 @@ class WError(nn.Module):
     def mean(self, delta: Tensor, w: Tensor, has_w: Tensor) -> Tensor:
         """Error relative to the mean face, over the examples whose w is known (`has_w` [N]); 0 if there is none."""
         error, mean_face = self(delta, w)  # [N] each
-        return (error * has_w).sum() / (mean_face * has_w).sum().clamp(min=1e-6)
+        return (error * has_w).sum() / process_mean((mean_face * has_w).sum()).clamp(min=1e-6)
