@@ -1,5 +1,6 @@
 """training.examples and training.augmentation: items of every task, from pairs and photos."""
 
+import pickle
 import sys
 from collections import Counter
 
@@ -87,6 +88,12 @@ def test_an_item_depends_on_seed_epoch_and_index_alone(data, store, pairs_dir, l
     assert equal(Examples([Pairs(PairStore([pairs_dir]), hints)], SKETCH, 5, 32)[3, 7], first)
     assert not torch.equal(data[4, 7]["input"], first["input"])
     assert not torch.equal(Examples([Pairs(store, hints)], SKETCH, 6, 32)[3, 7]["input"], first["input"])
+
+
+def test_examples_can_be_sent_to_workers(store, line_art_dir, photos):
+    data = Examples([Pairs(store, LineArt(line_art_dir).get), photos], SKETCH, 5, 32)
+    copy = pickle.loads(pickle.dumps(data))
+    assert all(equal(copy[key], data[key]) for key in ((0, 1), (1, 22)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are spawned elsewhere: slow")

@@ -71,6 +71,12 @@ def test_training_does_not_import_the_app(path):
     assert tops(path).isdisjoint({"app", "gradio", "tests"})
 
 
+def test_no_program_hides_a_library():
+    """`python training/train.py` looks into training/ first, whatever is imported, by libraries too."""
+    libraries = importlib.metadata.packages_distributions().keys() | sys.stdlib_module_names
+    assert {path.stem for path in (ROOT / "training").iterdir()}.isdisjoint(libraries - {"training"})
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("app*.py")), ids=lambda path: path.name)
 def test_the_app_does_not_import_training(path):
     assert tops(path).isdisjoint({"training", "accelerate", "lpips", "torchvision", "tests"})

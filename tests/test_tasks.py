@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 from psp_hub.latents import style_indices
+from psp_hub.preprocessing import PREPARATIONS
 from psp_hub.tasks import LOSSES, TASKS, get_task, mixed_groups
 
 CHANNELS = {
@@ -24,6 +25,7 @@ def test_the_six_tasks():
 @pytest.mark.parametrize("name", TASKS)
 def test_a_row(name):
     task = get_task(name)
+    assert task.input_kind in PREPARATIONS
     assert tuple(task.loss_weights) == LOSSES and min(task.loss_weights.values()) >= 0
     assert task.loss_weights["w"] > 0 and task.loss_weights["lpips"] > 0
     assert mixed_groups(name) == task.mixed_groups

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from training.columns import DEFAULT_COLUMN
 from training.drawings import LINE_ART_SHARE
-from training.tables import DEFAULT_COLUMN
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

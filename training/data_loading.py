@@ -11,6 +11,7 @@ from torch.utils.data import Subset
 from psp_hub.generators.base import Generator
 from psp_hub.tasks import TaskSpec
 from training.augmentation import Augmentation
+from training.columns import TablePictures, load_table
 from training.data import LineArt
 from training.data_arguments import add_data_arguments, check_data_arguments
 from training.examples import Examples, Hints, Key, Pairs, Photos, no_hints
@@ -20,7 +21,6 @@ from training.identity import embed_all
 from training.label_maps import LabelMaps
 from training.pairs import GeneratedPairs, PairStore
 from training.recognisers import load_recogniser
-from training.tables import TablePictures, load_table
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from psp_hub.preprocessing import BROKEN, ENCODER_SIZE, NUM_CLASSES, images_to_tensor, open_image, prepare_tensor
+from psp_hub import preprocessing
+from psp_hub.preprocessing import ENCODER_SIZE, images_to_tensor, open_image, prepare_tensor
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff"}
 MAX_NAMED = 20  # of the pictures that a message is about
@@ -130,24 +129,13 @@ def read_photo(file: Path | io.BytesIO) -> Tensor:
 
 
 def read_labels(file: Path | io.BytesIO) -> Tensor:
-    """A palette or grey picture of class numbers -> [256, 256], uint8, without mixing neighbours.
+    """A label map in numbers or in the official colours -> classes [256, 256], uint8, without mixing neighbours.
 
     Raises:
-        ValueError: not a picture, a colour picture, or a number that is no class.
+        ValueError: not a picture, not a label map, or one with a single class (see `psp_hub.preprocessing`).
     """
-    expected = f"expected a palette or grey picture of the numbers 0 to {NUM_CLASSES - 1}"
-    try:
-        with Image.open(file) as image:
-            if image.mode not in ("P", "L", "I", "I;16"):
-                raise ValueError(f"a label map of mode {image.mode}, {expected}")
-            labels = np.asarray(image)
-    except (*BROKEN, Image.UnidentifiedImageError) as error:
-        raise ValueError(f"not a label map that can be read ({error}), {expected}") from error
-    if labels.max() >= NUM_CLASSES or labels.min() < 0:
-        wrong = [number for number in np.unique(labels).tolist() if not 0 <= number < NUM_CLASSES]
-        raise ValueError(f"a label map with the numbers {listed([str(number) for number in wrong])}, {expected}")
-    resized = Image.fromarray(labels.astype(np.uint8)).resize((ENCODER_SIZE,) * 2, Image.Resampling.NEAREST)
-    return torch.from_numpy(np.array(resized))
+    labels = preprocessing.read_labels(open_image(file, keep_mode=True))
+    return torch.from_numpy(preprocessing.resize_labels(labels, ENCODER_SIZE).copy())
 
 
 def input_reader(input_kind: str) -> Callable[[Path | io.BytesIO], Tensor]:
