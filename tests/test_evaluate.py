@@ -201,6 +201,8 @@ def test_factors_of_super_resolution_are_told_apart(task_model, pairs_dir, tmp_p
     for factor, part in report["by_factor"].items():
         own = [float(row["mse"]) for row in rows if row["factor"] == factor]
         assert part["count"] == len(own) and part["mse"] == pytest.approx(np.mean(own))
+        enlarged = [float(row["bicubic: mse"]) for row in rows if row["factor"] == factor]
+        assert part["bicubic"]["mse"] == pytest.approx(np.mean(enlarged))
     exact = [float(row["bicubic: psnr"]) for row in rows if row["factor"] == "1"]
     assert min(exact) > 50  # but for rounding to bytes
 

@@ -182,7 +182,7 @@ class Measuring:
             report["labels"]["parser_on_targets"] = label_figures(self.targets.labels, self.truth)
         report |= {name: answers.summary(self.targets, self.truth) for name, answers in self.others.items()}
         if len({row.get("factor") for row in self.rows}) > 1:
-            report["by_factor"] = by_factor(self.rows, self.outputs.figures)
+            report["by_factor"] = by_factor(self.rows, {"": self.outputs, **self.others})
         for i, row in enumerate(self.rows):
             row |= self.outputs.figures[i]
             for name, answers in self.others.items():
@@ -210,9 +210,15 @@ def medians(seconds: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(statistics.median(row[name] for row in seconds), 4) for name in seconds[0]}
 
 
-def by_factor(rows: list[dict], figures: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean figures of each factor of super-resolution."""
-    groups: dict[int, list[dict[str, float]]] = {}
-    for row, own in zip(rows, figures, strict=True):
-        groups.setdefault(row["factor"], []).append({name: own[name] for name in own if name != "rank"})
-    return {str(factor): {"count": len(group)} | means(group) for factor, group in sorted(groups.items())}
+def by_factor(rows: list[dict], methods: dict[str, Answers]) -> dict[str, dict]:
+    """Mean figures of each method at each factor of super-resolution; the outputs have no name."""
+    groups: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(row["factor"], []).append(i)
+    report = {}
+    for factor, members in sorted(groups.items()):
+        found = {name: means([answers.figures[i] for i in members]) for name, answers in methods.items()}
+        for figures in found.values():
+            figures.pop("rank", None)
+        report[str(factor)] = {"count": len(members), **found.pop(""), **found}
+    return report
