@@ -1,7 +1,9 @@
 """training.folders: pictures of all kinds, partners, and what cannot be read."""
 
 import io
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,3 +183,24 @@ def test_empty_drawings_are_found_before_training(tmp_path):
     grey(tmp_path / "a.png", 255)
     broken = find_broken(FolderPictures(tmp_path), [0], input_reader("drawing"), "drawings")
     assert "The drawing is empty" in broken[0]
+
+
+def check_in_two_processes(rank: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    looked_at = []
+    pictures = FolderPictures(folder)
+    broken = find_broken(pictures, range(1, 5), lambda file: looked_at.append(file.name) or read_photo(file), "photos")
+    (folder / f"{rank}.json").write_text(json.dumps([sorted(looked_at), list(broken), list(broken.values())]))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_share_the_check(tmp_path, portrait):
+    for i in range(5):
+        portrait(64).save(tmp_path / f"{i}.png")
+    for i in (0, 3, 4):
+        (tmp_path / f"{i}.png").write_bytes(b"")
+    torch.multiprocessing.spawn(check_in_two_processes, (tmp_path,), nprocs=2)
+    (seen, *first), (seen_too, *second) = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert (seen, seen_too) == (["1.png", "3.png"], ["2.png", "4.png"])
+    assert first == second and first[0] == [3, 4] and all("is empty" in text for text in first[1])

@@ -2,12 +2,13 @@
 
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
@@ -144,9 +145,12 @@ def input_reader(input_kind: str) -> Callable[[Path | io.BytesIO], Tensor]:
 
 
 def find_broken(
-    pictures: Pictures, positions: Iterable[int], reader: Callable[[Path | io.BytesIO], object], what: str
+    pictures: Pictures, positions: Sequence[int], reader: Callable[[Path | io.BytesIO], object], what: str
 ) -> dict[int, str]:
-    """Read every picture once, with all cores; why those that cannot be used cannot, by position."""
+    """Read every picture once, with all cores; why those that cannot be used cannot, by position.
+
+    The processes of a distributed run share the work, and all get the whole answer.
+    """
 
     def problem(i: int) -> str | None:
         try:
@@ -155,8 +159,17 @@ def find_broken(
             return str(error)
         return None
 
-    positions = list(positions)
+    shared = dist.is_available() and dist.is_initialized()
+    rank, num_processes = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
+    mine = positions[rank::num_processes]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores) as pool:  # decoding a picture lets other threads run
-        problems = tqdm(pool.map(problem, positions), f"checking {what}", len(positions), disable=None, leave=False)
-        return {i: found for i, found in zip(positions, problems, strict=True) if found}
+    with ThreadPoolExecutor(max(1, cores // num_processes)) as pool:  # decoding a picture lets other threads run
+        problems = tqdm(
+            pool.map(problem, mine), f"checking {what}", len(mine), leave=False, disable=None if rank == 0 else True
+        )
+        found = {i: text for i, text in zip(mine, problems, strict=True) if text}
+    if shared:
+        parts: list[dict[int, str]] = [{}] * num_processes
+        dist.all_gather_object(parts, found)
+        found = {i: text for part in parts for i, text in part.items()}
+    return dict(sorted(found.items()))
