@@ -1,5 +1,6 @@
 """training/train.py and training.validation: short runs of a tiny encoder."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 from psp_hub import PSPModel, model
 from psp_hub.generators import load_generator
 from psp_hub.tasks import get_task
-from training import exports, loop, train, validation
+from training import exports, loop, output_folder, train, validation
 from training.arguments import parse_args
 from training.build import build_model
 from training.checkpoints import StopSignals, checkpoints, find_checkpoint
@@ -380,6 +382,29 @@ def test_a_new_run_does_not_mix_with_the_checkpoints_of_another(run):
     assert contents(folder) == before
 
 
+def test_a_checkpoint_of_another_configuration_is_refused(run, capsys):
+    folder = run("--checkpointing_steps", "3")
+    shutil.rmtree(folder / "checkpoint-000005")
+    before = contents(folder)
+    options = ["--resume_from_checkpoint", "latest", "--learning_rate", "0.5"]
+    with pytest.raises(ValueError, match=r"It has: learning_rate 0.001. This one has: learning_rate 0.5"):
+        run(*options)
+    assert contents(folder) == before
+    run(*options, "--allow_changes")
+    assert "from step 3" in capsys.readouterr().out
+
+
+def test_a_folder_in_use_and_a_small_disk_are_found_out_before_training(run, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(ValueError, match="run is in use by another process"):
+        run()
+    free = SimpleNamespace(free=1000)
+    monkeypatch.setattr(output_folder.shutil, "disk_usage", lambda path: free)
+    with pytest.raises(OSError, match="run has 0.00 GiB free, and the run needs about"):
+        run()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
 @pytest.mark.parametrize("name", ["checkpoint-000007", "model", "checkpoint-000003.tmp", "checkpoint-file"])
 def test_what_is_not_a_checkpoint_is_refused(arguments, tmp_path, name):
     folder = tmp_path / "run"
@@ -476,6 +501,12 @@ def test_validation_picture(tiny_model, data, monkeypatch):
 # Real processes
 
 
+def test_no_module_hides_a_package():
+    """A program started by its path finds the modules beside it before the packages that libraries import."""
+    beside = {path.stem for path in SCRIPT.parent.iterdir()} - {"__init__", "__pycache__"}
+    assert beside.isdisjoint({*importlib.metadata.packages_distributions(), "datasets"})
+
+
 def launch(*command: str) -> str:
     """Run `python -m command`, and return what it prints."""
     command, environment = (sys.executable, "-m", *command), os.environ | {"ACCELERATE_USE_CPU": "true"}
@@ -517,3 +548,46 @@ def test_two_processes_take_the_same_number_of_steps(arguments, tmp_path):
     written = sorted(path.name for path in checkpoint.glob("random_states_*"))
     assert written == ["random_states_0.pkl", "random_states_1.pkl"]
     assert state(checkpoint)[EMA]["n_averaged"] == 3
+
+
+@pytest.fixture
+def launch_steps(arguments, tmp_path) -> Callable[..., Path]:
+    """Function of a name, processes, the whole batch and options: 5 steps of Ranger; returns the output folder.
+
+    Ranger's first steps follow the gradient. Adam's are its sign, even of a gradient that is zero but for rounding.
+    """
+
+    def start(output: str, processes: int, batch_size: int, *more: str) -> Path:
+        options = ["--optimizer", "ranger", "--learning_rate", "0.01", "--max_grad_norm", "1", "--ema_decay", "0.5"]
+        options += ["--gentle_steps", "3", "--validation_steps", "2", "--train_batch_size"]
+        words = arguments(*options, str(batch_size // processes), *more, output=output)
+        launch("torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(SCRIPT), *words)
+        return tmp_path / output
+
+    return start
+
+
+def largest_difference(one: Path, other: Path, part: str) -> float:
+    """Of the weights and statistics after 5 steps, each relative to the largest value of its tensor."""
+    values, others = (state(folder / "checkpoint-000005")[part] for folder in (one, other))
+    assert values.keys() == others.keys()
+    pairs = [(value, others[name]) for name, value in values.items() if value.is_floating_point()]
+    return max(((value - twin).abs().max() / value.abs().max().clamp(min=1e-6)).item() for value, twin in pairs)
+
+
+@pytest.mark.slow
+def test_two_processes_with_half_the_batch_are_one_with_all_of_it(launch_steps):
+    """Up to rounding in float32, with shared batch norms (`test_distributed.py` has float64, and the other modes)."""
+    alone, both = launch_steps("alone", 1, 6), launch_steps("both", 2, 6)
+    for part in ("model", EMA):
+        assert largest_difference(alone, both, part) < 1e-3
+    for row, other in zip(exports.read_history(alone), exports.read_history(both), strict=True):
+        assert other == pytest.approx(row, rel=1e-4)
+
+
+def test_frozen_batch_norms_keep_their_statistics(run, tiny_model):
+    weights = state(run("--batch_norm", "frozen") / "checkpoint-000005")["model"]
+    start = tiny_model.encoder.state_dict()
+    statistics = {name for name in start if "running" in name or "tracked" in name}
+    same = {name for name, value in start.items() if torch.equal(weights[name], value)}
+    assert same >= statistics and not any(name.startswith("heads.") for name in same - statistics)

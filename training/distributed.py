@@ -36,7 +36,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or num_processes() == 1:
             return super().forward(x)
-        values = x.float()  # [N, C, H, W]
+        values = x.to(self.weight.dtype)  # [N, C, H, W]; statistics are not for half precision
         mean = all_reduce(values.mean(dim=(0, 2, 3))) / num_processes()  # [C], with gradients to all processes
         centred = values - mean[:, None, None]
         variance = all_reduce(centred.square().mean(dim=(0, 2, 3))) / num_processes()  # [C]

@@ -1,0 +1,69 @@
+"""training.distributed: several processes train as one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from training.distributed import SharedBatchNorm2d, prepare_batch_norm, process_mean
+
+CPU = torch.device("cpu")
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm2d(2)))
+
+
+def test_alone_nothing_changes():
+    value = torch.tensor(3.0, requires_grad=True)
+    assert process_mean(value) == 3 and not process_mean(value).requires_grad
+    plain, shared = network(), network()
+    shared.load_state_dict(plain.state_dict())
+    prepare_batch_norm(shared, "synced", CPU, 2)
+    assert [type(layer) for layer in (shared[1], shared[2][0])] == [SharedBatchNorm2d] * 2
+    x = torch.randn(3, 1, 4, 4)
+    assert torch.equal(shared(x), plain(x)) and torch.equal(shared.eval()(x), plain.eval()(x))
+    assert shared.state_dict().keys() == plain.state_dict().keys()
+
+
+@pytest.mark.parametrize(("mode", "processes"), [("synced", 1), ("local", 2)])
+def test_batch_norms_stay_where_they_need_not_change(mode, processes):
+    prepared = prepare_batch_norm(network(), mode, CPU, processes)
+    assert {type(layer) for layer in prepared.modules() if isinstance(layer, nn.BatchNorm2d)} == {nn.BatchNorm2d}
+    assert all(layer.training for layer in prepared.modules())
+
+
+def test_frozen_batch_norms_use_the_running_statistics():
+    frozen = prepare_batch_norm(network().train(), "frozen", CPU, 1)
+    before = {name: value.clone() for name, value in frozen.state_dict().items()}
+    x = torch.randn(3, 1, 4, 4) + 5
+    assert torch.equal(frozen(x), frozen.eval()(x))
+    assert all(torch.equal(value, before[name]) for name, value in frozen.state_dict().items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_norm", ["synced", "frozen"])
+def test_half_batches_add_up_to_the_whole(model_dir, tmp_path, batch_norm):
+    """Weights and statistics after three steps, with 1, 2 and 4 processes; in float64, equal to 11 digits."""
+
+    def steps(processes: int, mode: str = batch_norm) -> dict[str, torch.Tensor]:
+        output = tmp_path / f"{mode}-{processes}.safetensors"
+        program = [str(Path(__file__).with_name("half_batches.py")), str(model_dir), mode, str(output)]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        result = subprocess.run([sys.executable, *launcher, *program], capture_output=True, text=True, env=os.environ)
+        assert result.returncode == 0, result.stderr[-3000:]
+        return load_file(output)
+
+    def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+        pairs = [(value, other[name]) for name, value in one.items() if value.is_floating_point()]
+        return max(((value - twin).abs().max() / value.abs().max()).item() for value, twin in pairs)
+
+    whole = steps(1)
+    assert max(difference(whole, steps(processes)) for processes in (2, 4)) < 1e-11
+    if batch_norm == "synced":
+        assert difference(whole, steps(2, "local")) > 1e-3
