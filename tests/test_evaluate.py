@@ -259,6 +259,17 @@ def test_a_model_of_another_task(model_dir, pairs_dir, tmp_path):
         main(parse_args(options))
 
 
+def test_broken_pictures_are_named_before_anything_is_measured(model_dir, faces_dir, tmp_path):
+    for path in faces_dir.glob("*.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "x.png").write_bytes((faces_dir / "a.png").read_bytes()[:500])
+    (tmp_path / "y.jpg").write_text("not a photo")
+    options = [str(model_dir), str(tmp_path), "--output_dir", str(tmp_path / "report")]
+    with pytest.raises(ValueError, match="2 pictures cannot be used: .*x.png.*y.jpg"):
+        main(parse_args(options))
+    assert not (tmp_path / "report").exists()
+
+
 def test_label_maps_need_a_parser():
     with pytest.raises(ValueError, match="need a face parser .--parser., or maps .--source_dir."):
         SourceMaker(TASKS["segmentation"], 0).example(0, "", torch.zeros(3, 256, 256))

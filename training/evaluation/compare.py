@@ -67,7 +67,8 @@ def compare(
             for start, space in product(starts, spaces):
                 name = f"{space} from the encoder" if start == "encoder" else space
                 first = ws if start == "encoder" else None
-                found.append((name, *search(model, target, judges, steps, space, first, progress)))
+                image, duration = search(model, target, judges, steps, space, first, progress)
+                found.append((name, image, duration + (times["encoder"] if start == "encoder" else 0.0)))
             for name, image, duration in found:
                 pictures.setdefault(name, []).append(image)
                 seconds.setdefault(name, []).append(duration)

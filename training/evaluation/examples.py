@@ -12,7 +12,7 @@ from torch import Tensor
 from psp_hub.face_parser import FaceParser
 from psp_hub.tasks import TaskSpec
 from training.drawings import draw
-from training.folders import FolderPictures, input_reader, match, read, read_photo
+from training.folders import FolderPictures, find_broken, input_reader, listed, match, read, read_photo
 from training.label_maps import one_hot
 from training.networks import EdgeDetector
 from training.pairs import PairStore
@@ -126,7 +126,8 @@ class PhotoExamples:
         sources: folder of their inputs, of the same names, suffixes apart; by default they are made.
 
     Raises:
-        ValueError: no photos, or a picture without a partner; when they are read, one that cannot be.
+        ValueError: no photos, pictures without a partner, or some that cannot be read; all are tried first, so that
+            no long measurement ends with the last one.
     """
 
     def __init__(self, folder: Path, count: int, maker: SourceMaker, sources: Path | None = None):
@@ -134,6 +135,13 @@ class PhotoExamples:
         self.sources = FolderPictures(sources) if sources else None
         everything = match(self.sources, self.photos) if sources else [(None, i) for i in range(len(self.photos))]
         self.positions = everything[-count:]
+        broken = find_broken(self.photos, [position for _, position in self.positions], read_photo, "photos")
+        problems = list(broken.values())
+        if sources:
+            reader = input_reader(maker.task.input_kind)
+            problems += find_broken(self.sources, [i for i, _ in self.positions], reader, "inputs").values()
+        if problems:
+            raise ValueError(f"{len(problems)} pictures cannot be used: {listed(problems)}")
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from psp_hub.label_maps import CLASS_NAMES
 from psp_hub.model import PSPModel
 from training.evaluation.baselines import at_256, mean_face, other_answers
 from training.evaluation.examples import Example, Examples
@@ -102,8 +101,7 @@ def label_figures(answers: list[Tensor], truth: list[Tensor]) -> dict:
     """Agreement of label maps [256, 256] over all pictures, and that of each picture with the map of the next one."""
 
     def total(wanted: list[Tensor]) -> dict:
-        figures = segmentation_figures(sum(confusion(*pair) for pair in zip(answers, wanted, strict=True)))
-        return figures | {"iou": {CLASS_NAMES[i]: value for i, value in figures["iou"].items()}}
+        return segmentation_figures(sum(confusion(*pair) for pair in zip(answers, wanted, strict=True)))
 
     shuffled = total(truth[1:] + truth[:1])
     del shuffled["iou"]
