@@ -16,13 +16,13 @@ from psp_hub import PSPConfig, PSPModel
 from psp_hub.encoder import PSPEncoder
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
-from psp_hub.label_maps import labels_to_image
+from psp_hub.label_maps import CLASS_NAMES, labels_to_image
 from psp_hub.preprocessing import tensor_to_images
 from psp_hub.tasks import TASKS
 from training.evaluate import load_sets, main, parse_args
 from training.evaluation.examples import Example, SourceMaker
 from training.evaluation.judges import Judges
-from training.evaluation.measure import measure, translate
+from training.evaluation.measure import label_figures, measure, translate
 from training.evaluation.report import save_grid
 from training.networks import FaceRecogniser
 from training.pairs import PairStore
@@ -392,3 +392,26 @@ def test_inputs_as_pictures():
     assert visible(drawing).tolist() == [[[[-1, 1]]] * 3]
     masked = torch.rand(2, 4, 3, 3)
     assert torch.equal(visible(masked), masked[:, :3]) and torch.equal(visible(masked[:, :3]), masked[:, :3])
+
+
+def test_label_figures_against_a_loop():
+    rng = torch.Generator().manual_seed(0)
+    answers, truth = (list(torch.randint(0, 4, (3, 6, 6), generator=rng).to(torch.uint8)) for _ in range(2))
+    answers[0][:4], answers[1][:5] = truth[0][:4], truth[1][:5]
+
+    def naive(wanted):
+        hits = sum((a == t).sum().item() for a, t in zip(answers, wanted, strict=True))
+        iou = {}
+        for i in range(4):
+            both = sum(((a == i) & (t == i)).sum().item() for a, t in zip(answers, wanted, strict=True))
+            either = sum(((a == i) | (t == i)).sum().item() for a, t in zip(answers, wanted, strict=True))
+            iou[CLASS_NAMES[i]] = round(both / either, 4)
+        return hits / (3 * 36), iou
+
+    figures = label_figures(answers, truth)
+    accuracy, iou = naive(truth)
+    assert figures["pixel_accuracy"] == pytest.approx(accuracy) and figures["iou"] == iou
+    assert figures["mean_iou"] == pytest.approx(np.mean(list(iou.values())), abs=1e-4)
+    accuracy, iou = naive([truth[1], truth[2], truth[0]])
+    assert figures["shuffled"]["pixel_accuracy"] == pytest.approx(accuracy)
+    assert figures["shuffled"]["mean_iou"] == pytest.approx(np.mean(list(iou.values())), abs=1e-4)
