@@ -1,5 +1,7 @@
 """The face parser, its training data and its loss."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from PIL import Image
 
 from psp_hub.face_parser import FaceParser
 from psp_hub.loading import load_component
-from training import train_parser
+from training import evaluate_parser, train_parser
 from training.parsing import LabelledPhotos, confusion, flip_labels, read_labels, segmentation_figures
 from training.train_parser import parser_loss
 
@@ -61,7 +63,7 @@ def test_figures_count_the_classes_of_the_truth():
     truth = torch.tensor([[0, 0, 1, 1], [13, 13, 13, 13]], dtype=torch.uint8)
     answer = torch.tensor([[0, 1, 1, 1], [13, 13, 18, 18]], dtype=torch.uint8)
     figures = segmentation_figures(confusion(answer, truth))
-    assert figures["iou"] == {0: 0.5, 1: 0.6667, 13: 0.5}
+    assert figures["iou"] == {"background": 0.5, "skin": 0.6667, "hair": 0.5}
     assert figures["mean_iou"] == pytest.approx((0.5 + 2 / 3 + 0.5) / 3)
     assert figures["pixel_accuracy"] == 5 / 8
 
@@ -111,7 +113,7 @@ def test_training_resumes_and_finds_the_ellipse(faces, tmp_path, monkeypatch):
     command += ["--train_batch_size", "4", "--max_train_steps", "40", "--checkpointing_steps", "20"]
     command += ["--ema_decay", "0.8", "--dataloader_num_workers", "0", "--mixed_precision", "no"]
     whole = train_parser.main(train_parser.parse_args([*command, "--output_dir", str(tmp_path / "whole")]))
-    assert whole["pixel_accuracy"] > 0.9 and set(whole["iou"]) == {"0", "1", "13"}
+    assert whole["pixel_accuracy"] > 0.9 and set(whole["iou"]) == {"background", "skin", "hair"}
 
     def stop(data, *_):
         raise KeyboardInterrupt
@@ -121,3 +123,7 @@ def test_training_resumes_and_finds_the_ellipse(faces, tmp_path, monkeypatch):
         patch.setattr(train_parser, "measure", stop)  # after the state is saved
         train_parser.main(train_parser.parse_args(part))
     assert train_parser.main(train_parser.parse_args(part)) == whole
+    command = [*command[2:6], "--num_faces", "2", "--parser", str(tmp_path / "part" / "parser")]
+    figures = evaluate_parser.main(evaluate_parser.parse_args([*command, "--output", str(tmp_path / "figures.json")]))
+    assert figures == {"count": 2} | {name: whole[name] for name in ("pixel_accuracy", "mean_iou", "iou")}
+    assert json.loads((tmp_path / "figures.json").read_text()) == figures

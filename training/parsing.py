@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from psp_hub.preprocessing import NUM_CLASSES
+from psp_hub.label_maps import CLASS_NAMES, NUM_CLASSES
 from training.faces import FacePhotos
 
 # Classes of the left and the right side, which a flip exchanges: eyes, brows, ears.
@@ -129,5 +129,5 @@ def segmentation_figures(counts: Tensor) -> dict:
     return {
         "pixel_accuracy": (hits.sum() / counts.sum()).item(),
         "mean_iou": iou[present].mean().item(),
-        "iou": {i: round(iou[i].item(), 4) for i in range(NUM_CLASSES) if present[i]},
+        "iou": {CLASS_NAMES[i]: round(iou[i].item(), 4) for i in range(NUM_CLASSES) if present[i]},
     }
