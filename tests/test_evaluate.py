@@ -185,6 +185,7 @@ def test_stored_label_maps(task_model, faces_dir, parser_dir, tmp_path):
     assert labels["iou"].keys() == {"skin", "hair"} and labels["shuffled"] == {
         name: labels[name] for name in ("pixel_accuracy", "mean_iou")
     }  # all maps are the same
+    assert report["faces"]["mean_face"]["labels"].keys() == {"pixel_accuracy", "mean_iou", "shuffled"}
     assert labels["parser_on_targets"].keys() == labels.keys() - {"parser_on_targets"}
     rows = list(csv.DictReader((tmp_path / "report" / "faces.csv").open()))
     assert np.mean([float(row["pixel_accuracy"]) for row in rows]) == pytest.approx(labels["pixel_accuracy"])
