@@ -2,14 +2,23 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import cos, pi, sin
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
+ROOT = Path(__file__).parents[1]
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine needs no proxy
 # No sandbox: containers. No GPU: test machines. The rest keeps Chromium itself from calling home.
 ARGUMENTS = [
     "--no-sandbox",
@@ -20,6 +29,36 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@contextmanager
+def serve(*arguments: str, log: Path, environment: dict[str, str]) -> Iterator[str]:
+    """`python app.py` as a process of its own; gives the address once it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        for _ in range(1200):
+            assert process.poll() is None, log.read_text()
+            try:
+                OPENER.open(url, timeout=5).close()
+                break
+            except (urllib.error.URLError, TimeoutError):
+                time.sleep(0.5)
+        else:
+            pytest.fail(f"app.py does not answer: {log.read_text()}")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @contextmanager
@@ -62,9 +101,21 @@ def open_accordion(page: Page, name: str) -> None:
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+def drag(page: Page, canvas: Locator, points: Sequence[tuple[float, float]]) -> None:
+    """Draw a line with the mouse; points in parts of the sheet, a square that fills nine tenths of the canvas."""
+    box = canvas.bounding_box()
+    side = 0.9 * min(box["width"], box["height"])
+    left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
+    for i, (x, y) in enumerate(points):
+        page.mouse.move(left + x * side, top + y * side, steps=1 if i == 0 else 8)
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
 def draw_face(page: Page) -> None:
     """Draw on the pad with the mouse: outline, hair, eyes, brows, nose and mouth."""
-    box = page.locator("#pad canvas").first.bounding_box()
+    box = page.locator("#sketch-pad canvas").first.bounding_box()
     side = 0.8 * min(box["width"], box["height"])
     left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
 

@@ -70,13 +70,14 @@ def tiny_generator(make_generator: Callable[..., MobileStyleGAN]) -> MobileStyle
 
 @pytest.fixture(scope="session")
 def make_encoder() -> Callable[..., PSPEncoder]:
-    """Function of num_ws and w_dim: a tiny encoder with random weights, the same every time."""
+    """Function of num_ws, w_dim and in_channels: a tiny encoder with random weights, the same every time."""
 
     @torch.no_grad()
-    def make(num_ws: int = 8, w_dim: int = 32) -> PSPEncoder:
+    def make(num_ws: int = 8, w_dim: int = 32, in_channels: int = 1) -> PSPEncoder:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             encoder = PSPEncoder(
+                in_channels=in_channels,
                 num_ws=num_ws,
                 w_dim=w_dim,
                 stem_width=16,

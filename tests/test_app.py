@@ -5,35 +5,31 @@ import json
 import os
 import socket
 import struct
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import pytest
-from browser import draw_face, open_accordion, open_page
+from browser import OPENER, ROOT, draw_face, open_accordion, open_page, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from huggingface_hub import constants
 from PIL import Image, ImageChops, ImageDraw
 
+from psp_hub.demo.faces import Problem, make_faces
+from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
+from psp_hub.demo.sketch import show_upload
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.model import STARTERS, PSPModel
 from psp_hub.preprocessing import MAX_PIXELS
 
-ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("app", ROOT / "app.py")
 app = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(app)
 
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine needs no proxy
 EMPTY_PAD = {"background": None, "layers": [], "composite": None}
 
 
@@ -60,14 +56,14 @@ def drawing(tmp_path: Path) -> str:
 def faces(model: PSPModel, picture: str, seed: float | None = 0, **options: float) -> list[bytes]:
     """The last answer's PNG files: the face, then its variations."""
     settings = {"variations": 2, "strength": 1.0, "likeness": 1.0} | options
-    for face, gallery, _ in app.make_faces(model, picture, seed, **settings, progress=gr.Progress()):
+    for face, gallery, _ in make_faces(model, picture, seed, **settings, progress=gr.Progress()):
         files = [Path(path).read_bytes() for path in (face, *(path for path, _ in gallery))]
     return files
 
 
 def test_the_face_comes_first_then_its_variations(model, drawing):
     answers = []
-    for face, gallery, seen in app.make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
+    for face, gallery, seen in make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
         with Image.open(face) as image:
             assert (image.format, image.size) == ("PNG", (64, 64))
         assert (seen.mode, seen.size) == ("L", (256, 256))
@@ -97,14 +93,14 @@ def test_likeness(model, drawing):
     [(None, "nothing"), (1.5, "1.5"), (-1, "-1"), (2**32, "4294967296"), (float("nan"), "nan"), (float("inf"), "inf")],
 )
 def test_bad_seed(model, drawing, seed, got):
-    with pytest.raises(app.Problem) as caught:
+    with pytest.raises(Problem) as caught:
         faces(model, drawing, seed)
     assert caught.value.message == f"The seed must be a whole number from 0 to 4294967295, got {got}."
 
 
 @pytest.mark.parametrize("options", [{"variations": 9}, {"variations": 0}, {"strength": 1.5}])
 def test_number_out_of_range(model, drawing, options):
-    with pytest.raises(app.Problem, match=" must be | expected "):
+    with pytest.raises(Problem, match=" must be | expected "):
         faces(model, drawing, **options)
 
 
@@ -140,16 +136,16 @@ BAD_FILES = {
 def test_bad_file(model, tmp_path, message, write):
     path = tmp_path / "face.png"
     write(path)
-    for handle in (lambda: faces(model, str(path)), lambda: app.show_upload(str(path))):
-        with pytest.raises(app.Problem, match=f"face.png.*{message}"):
+    for handle in (lambda: faces(model, str(path)), lambda: show_upload(str(path))):
+        with pytest.raises(Problem, match=f"face.png.*{message}"):
             handle()
 
 
 def test_messages_are_shown_as_text(tmp_path):
     path = tmp_path / "<b>me & you.png"
     write_text(path)
-    with pytest.raises(app.Problem, match="^'&lt;b&gt;me &amp; you.png is not"):
-        app.show_upload(str(path))
+    with pytest.raises(Problem, match="^'&lt;b&gt;me &amp; you.png is not"):
+        show_upload(str(path))
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "I;16", "P", "RGBA", "LA"])
@@ -159,19 +155,19 @@ def test_upload_is_shown(tmp_path, mode):
     path = tmp_path / ("drawing.tif" if mode in ("CMYK", "I;16") else "drawing.png")
     image = large.convert("I;16").point(lambda value: value * 257) if mode == "I;16" else large.convert(mode)
     image.save(path)
-    preview = app.show_upload(str(path))
+    preview = show_upload(str(path))
     assert preview["visible"]
     assert preview["value"].size == (1024, 512)
     assert preview["value"].mode in ("L", "RGB")
     darkest, brightest = preview["value"].convert("L").getextrema()
     assert darkest < 50 and brightest == 255
-    assert not app.show_upload(None)["visible"]
+    assert not show_upload(None)["visible"]
 
 
 @pytest.fixture
 def demo(model, tmp_path, monkeypatch) -> gr.Blocks:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    return app.build_demo(model)
+    return build_demo([model])
 
 
 @pytest.fixture
@@ -190,14 +186,14 @@ def test_which_picture_is_used(handlers, drawing):
     assert seen(pad, drawing) == seen(pad, None)
     for empty in (None, EMPTY_PAD, {**EMPTY_PAD, "composite": Image.new("L", (512, 512), 255)}):
         assert seen(empty, drawing) == from_file
-        with pytest.raises(app.Problem, match="Draw a face first"):
+        with pytest.raises(Problem, match="Draw a face first"):
             seen(empty, None)
-    with pytest.raises(app.Problem, match="Upload one"):
+    with pytest.raises(Problem, match="Upload one"):
         next(handlers["draw_to_face"](None, 0, 1, 1.0, 1.0))
 
 
 def test_api(demo, drawing, tmp_path):
-    _, url, _ = demo.launch(**app.LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
     try:
         client = Client(url, verbose=False, download_files=tmp_path / "results")
         endpoints = client.view_api(return_format="dict")["named_endpoints"]
@@ -250,36 +246,6 @@ def test_port_in_use(model_dir):
         app.main(["--model", str(model_dir), "--port", str(server.getsockname()[1])])
 
 
-@contextmanager
-def serve(*arguments: str, log: Path, environment: dict[str, str]) -> Iterator[str]:
-    """`python app.py` as a process of its own; gives the address once it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/"
-    with open(log, "wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port), *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        for _ in range(1200):
-            assert process.poll() is None, log.read_text()
-            try:
-                OPENER.open(url, timeout=5).close()
-                break
-            except (urllib.error.URLError, TimeoutError):
-                time.sleep(0.5)
-        else:
-            pytest.fail(f"app.py does not answer: {log.read_text()}")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 @pytest.mark.slow
 def test_a_person_at_the_page(first_start, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT_VARIABLE}
@@ -288,7 +254,7 @@ def test_a_person_at_the_page(first_start, tmp_path):
     log = tmp_path / "log.txt"
     with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
         page.set_default_timeout(180_000)  # one busy core is enough
-        face, thumbnails = page.locator("#face img"), page.locator("#gallery .thumbnail-item img")
+        face, thumbnails = page.locator("#sketch-face img"), page.locator("#sketch-gallery .thumbnail-item img")
         toast = page.get_by_test_id("toast-body")
         button = page.get_by_role("button", name="Draw to face")
 
@@ -306,8 +272,8 @@ def test_a_person_at_the_page(first_start, tmp_path):
         def answer() -> bytes:
             """Wait for a new answer to be complete; the face's file."""
             thumbnails.nth(1).wait_for()
-            page.wait_for_function("document.querySelector('#status .wrap').classList.contains('hide')")
-            page.wait_for_function("document.querySelector('#face img').naturalWidth === 1024")
+            page.wait_for_function("document.querySelector('#sketch-status .wrap').classList.contains('hide')")
+            page.wait_for_function("document.querySelector('#sketch-face img').naturalWidth === 1024")
             assert face.evaluate("image => image.naturalHeight") == 1024
             assert thumbnails.count() == 2
             return page.request.get(face.get_attribute("src")).body()
@@ -315,10 +281,10 @@ def test_a_person_at_the_page(first_start, tmp_path):
         def press(seed: int) -> bytes:
             page.get_by_label("Seed").fill(str(seed))
             button.click()
-            page.wait_for_function("!document.querySelector('#status .wrap').classList.contains('hide')")
+            page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
             return answer()
 
-        page.locator("#pad button[aria-label='Brush']").wait_for()
+        page.locator("#sketch-pad button[aria-label='Brush']").wait_for()
         page.get_by_text("select the draw tool").wait_for(state="detached")
         shoot("empty")
         button.click()
@@ -340,13 +306,13 @@ def test_a_person_at_the_page(first_start, tmp_path):
         page.get_by_role("tab", name="Upload").click()
         text = tmp_path / "face.png"
         text.write_text("not a picture")
-        page.locator("#upload input[type=file]").set_input_files(text)
+        page.locator("#sketch-upload input[type=file]").set_input_files(text)
         expect_message("face.png is not a picture")
         button.click()
         expect_message("There is no picture yet.")
         page.get_by_label("Seed").fill("0")
         page.locator(".gallery-item").first.click()
-        page.wait_for_function("!document.querySelector('#status .wrap').classList.contains('hide')")
+        page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
         assert answer() != first
         thumbnails.nth(1).click()
         shoot("example")

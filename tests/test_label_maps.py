@@ -37,10 +37,10 @@ def face(size: int = 256) -> np.ndarray:
     oval("cloth", 8, 16, 15, 4)
     oval("neck", 8, 13, 5, 5)
     oval("hair", 8, 6, 11, 11)
-    for side, x in (("l", 3.2), ("r", 12.8)):
+    for side, x in (("r", 3.2), ("l", 12.8)):
         oval(f"{side}_ear", x, 8.5, 1, 2)
     oval("skin", 8, 8.5, 8.5, 10)
-    for side, x in (("l", 6), ("r", 10)):
+    for side, x in (("r", 6), ("l", 10)):
         oval(f"{side}_brow", x, 6.3, 2.2, 0.6)
         oval(f"{side}_eye", x, 7.5, 1.7, 0.9)
     oval("nose", 8, 9.3, 1.4, 2.6)

@@ -1,0 +1,103 @@
+"""From a person's picture and settings to faces: what every tab of the demo does when its button is pressed."""
+
+import html
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gradio as gr
+import torch
+from PIL import Image
+from torch import Tensor
+
+from psp_hub.model import PSPModel
+from psp_hub.preprocessing import (
+    drawings_to_tensor,
+    labels_to_tensor,
+    open_image,
+    prepare_drawing,
+    prepare_labels,
+    tensor_to_images,
+)
+from psp_hub.tasks import mixed_groups
+
+MAX_SEED = 2**32 - 1
+MAX_VARIATIONS = 8
+
+# Face (a file), its variations so far with captions, and the picture as the encoder gets it.
+Answer = tuple[str, list[tuple[str, str]], Image.Image]
+
+# How each kind of picture is cleaned, and how the encoder takes it then.
+INPUTS: dict[str, tuple[Callable[[Image.Image], Image.Image], Callable[[Image.Image], Tensor]]] = {
+    "drawing": (prepare_drawing, lambda drawing: drawings_to_tensor([drawing])),
+    "labels": (prepare_labels, labels_to_tensor),
+}
+
+
+class Problem(gr.Error):
+    """A plain message for the person at the page, where earlier results stay as they are."""
+
+    def __init__(self, message: str):
+        # gradio shows messages as HTML, and ours may quote a file's name.
+        super().__init__(html.escape(message, quote=False), print_exception=False)
+
+
+def whole_number(value: float | None, name: str, low: int, high: int) -> int:
+    """Check a number that a person typed.
+
+    Raises:
+        ValueError: no number, not a whole one, or out of range.
+    """
+    if value is None or not float(value).is_integer() or not low <= value <= high:
+        got = "nothing" if value is None else f"{value:.15g}"
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {got}.")
+    return int(value)
+
+
+@torch.no_grad()
+def paint(model: PSPModel, ws: Tensor, seed: int, strength: float, folder: str) -> str:
+    """Paint the face `ws` with what the input leaves open taken from `seed`; returns the path of the PNG."""
+    groups = mixed_groups(model.config.task)
+    mixed = model.mix(ws, seed=seed, groups=groups, strength=strength)
+    path = Path(folder, f"face-seed-{seed}.png")  # people download it under this name
+    tensor_to_images(model.decode(mixed))[0].save(path)
+    return str(path)
+
+
+def make_faces(
+    model: PSPModel,
+    picture: str | Image.Image,
+    seed: float | None,
+    variations: int,
+    strength: float,
+    likeness: float,
+    progress: gr.Progress,
+) -> Iterator[Answer]:
+    """Yields the face with its variations so far, first with none.
+
+    The face of seed s is painted with seed s, variation i with seed s + i. The files last until the next item is asked
+    for: gradio copies them into its cache.
+
+    Raises:
+        Problem: the picture cannot be used, or a number is out of range.
+    """
+    prepare, to_tensor = INPUTS[model.config.input_kind]
+    # Files, because gradio encodes pictures anew each time they are yielded.
+    with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
+        try:
+            seed = whole_number(seed, "The seed", 0, MAX_SEED)
+            variations = whole_number(variations, "The number of variations", 1, MAX_VARIATIONS)
+            progress(0, desc="Reading the picture")
+            seen = prepare(open_image(picture, keep_mode=True))
+            with torch.no_grad():
+                ws = model.encode(to_tensor(seen), truncation_psi=likeness)
+            progress((0, variations + 1), desc="Painting the face", unit="faces")
+            face = paint(model, ws, seed, strength, folder)
+        except ValueError as error:
+            raise Problem(str(error)) from error
+        gallery: list[tuple[str, str]] = []
+        yield face, gallery, seen
+        for i in range(1, variations + 1):
+            progress((i, variations + 1), desc=f"Painting variation {i} of {variations}", unit="faces")
+            gallery.append((paint(model, ws, seed + i, strength, folder), f"seed {seed + i}"))
+            yield face, gallery, seen

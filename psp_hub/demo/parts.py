@@ -1,0 +1,97 @@
+"""What the tabs of the demo have in common: settings, results, examples, and what happens in the browser."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from gradio.components import Component
+
+from psp_hub.demo.faces import MAX_VARIATIONS
+from psp_hub.model import STARTERS
+
+PAD_SIDE = 512
+
+# One face at a time: a second one would only make both slower.
+WORK = {"concurrency_id": "model", "concurrency_limit": 1}
+HIDDEN = {"api_visibility": "private"}
+QUICK = {"show_progress": "hidden", **HIDDEN}
+PICTURE = {"format": "png", "interactive": False}
+
+ROLL_DICE = "() => Math.floor(Math.random() * 1000000)"
+
+
+def take_brush(pad: str) -> str:
+    """JavaScript. Without it, the first stroke does nothing: gradio's pad opens, and is cleared, with no tool."""
+    return f"""async () => {{
+    for (let tries = 0; tries < 100; tries++) {{
+        const brush = document.querySelector('#{pad} button[aria-label="Brush"]');
+        if (brush) {{ brush.click(); return; }}
+        await new Promise(resolve => setTimeout(resolve, 100));
+    }}
+}}"""
+
+
+def show_result(face: str) -> str:
+    """JavaScript. On a phone the result is below the input, out of sight."""
+    return f"""() => {{
+    const face = document.querySelector('#{face}');
+    if (face.getBoundingClientRect().top > window.innerHeight / 2) face.scrollIntoView({{behavior: 'smooth'}});
+}}"""
+
+
+@dataclass
+class Results:
+    """Where the answers of a tab go; `status` also shows how far the work is."""
+
+    face: gr.Image
+    status: gr.HTML
+    gallery: gr.Gallery
+    seen: gr.Image
+
+    @property
+    def outputs(self) -> list[Component]:
+        return [self.face, self.gallery, self.seen]
+
+    @property
+    def work(self) -> dict:
+        """Options of an event that makes faces."""
+        return {**WORK, "show_progress_on": self.status}
+
+
+def add_settings(task: str, thing: str, seed_hint: str) -> list[Component]:
+    """Seed and dice, and behind a header the rest: [seed, variations, strength, likeness]. `thing`: the input."""
+    with gr.Row():
+        seed = gr.Number(1, label="Seed", info=seed_hint, scale=3, min_width=160)
+        dice = gr.Button("Roll the dice", scale=1, min_width=120, elem_classes="dice", elem_id=f"{task}-dice")
+    with gr.Accordion("More settings", open=False):
+        variations = gr.Slider(1, MAX_VARIATIONS, 4, step=1, label="Number of variations")
+        hint = "At 0 the seed changes nothing."
+        strength = gr.Slider(0, 1, 0.5, step=0.05, label="Strength of variation", info=hint)
+        likeness = gr.Slider(0.3, 1, 1, step=0.05, label=f"Likeness: average face … your {thing}")
+    dice.click(None, None, seed, js=ROLL_DICE, **QUICK)
+    return [seed, variations, strength, likeness]
+
+
+def add_results(task: str, tip: str, seen: str) -> Results:
+    """The face, a line of text, the variations, and what the network saw."""
+    tools = {"buttons": ["download", "fullscreen"], "show_label": False}
+    face = gr.Image(label="Face", elem_id=f"{task}-face", **tools, **PICTURE)
+    status = gr.HTML(tip, min_height=64, elem_id=f"{task}-status", elem_classes="status")
+    gallery = gr.Gallery(
+        label="Variations", height="auto", elem_id=f"{task}-gallery", elem_classes="faces", **tools, **PICTURE
+    )
+    with gr.Accordion("What the network saw", open=False):
+        image = gr.Image(label=seen, height=256, **PICTURE)
+    return Results(face, status, gallery, image)
+
+
+def example_files(task: str) -> list[str]:
+    """Pictures that ship with the starter of a task, sorted by name."""
+    folder = Path(STARTERS, task, "examples")
+    gr.set_static_paths(folder)  # or `delete_cache` would delete their copies after a day
+    return [str(file) for file in sorted(folder.glob("*.png"))]
+
+
+def add_examples(files: list[str], label: str) -> gr.Dataset:
+    """Pictures to click; the event gives the index."""
+    return gr.Dataset(components=["image"], samples=[[file] for file in files], type="index", label=label)
