@@ -567,20 +567,16 @@ def launch_steps(arguments, tmp_path) -> Callable[..., Path]:
     return start
 
 
-def largest_difference(one: Path, other: Path, part: str) -> float:
-    """Of the weights and statistics after 5 steps, each relative to the largest value of its tensor."""
-    values, others = (state(folder / "checkpoint-000005")[part] for folder in (one, other))
-    assert values.keys() == others.keys()
-    pairs = [(value, others[name]) for name, value in values.items() if value.is_floating_point()]
-    return max(((value - twin).abs().max() / value.abs().max().clamp(min=1e-6)).item() for value, twin in pairs)
-
-
 @pytest.mark.slow
 def test_two_processes_with_half_the_batch_are_one_with_all_of_it(launch_steps):
-    """Up to rounding in float32, with shared batch norms (`test_distributed.py` has float64, and the other modes)."""
+    """The whole program, in float32: weights that start near 1, after steps of 0.01. How equal the halves really are,
+    `test_distributed.py` says in float64."""
     alone, both = launch_steps("alone", 1, 6), launch_steps("both", 2, 6)
     for part in ("model", EMA):
-        assert largest_difference(alone, both, part) < 1e-3
+        values, others = (state(folder / "checkpoint-000005")[part] for folder in (alone, both))
+        assert values.keys() == others.keys()
+        for name, value in values.items():
+            torch.testing.assert_close(others[name], value, rtol=1e-3, atol=1e-4)
     for row, other in zip(exports.read_history(alone), exports.read_history(both), strict=True):
         assert other == pytest.approx(row, rel=1e-4)
 

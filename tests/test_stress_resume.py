@@ -1,0 +1,18 @@
+"""Two points of `tests/stress_resume.py`, in the settings that differ; the program itself kills as often as one likes."""
+
+import pytest
+from stress_resume import parse_args, stress
+
+OPTIONS = {
+    "one process": [],
+    "two workers, accumulated, with Ranger": ["--workers", "2", "--accumulation", "2", "--optimizer", "ranger"],
+    "two processes": ["--processes", "2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_run_killed_twice_ends_as_one_left_alone(tmp_path, capsys, options):
+    args = parse_args(["--kills", "2", "--steps", "16", *options])
+    assert stress(args, tmp_path) == []
+    assert "2 kills, then resumed to the end: the same, bit for bit" in capsys.readouterr().out
