@@ -276,7 +276,7 @@ def test_a_person_at_the_page(first_start, tmp_path):
             page.wait_for_function("document.querySelector('#sketch-face img').naturalWidth === 1024")
             assert face.evaluate("image => image.naturalHeight") == 1024
             assert thumbnails.count() == 2
-            return page.request.get(face.get_attribute("src")).body()
+            return page.request.get(face.get_attribute("src"), max_retries=3).body()
 
         def press(seed: int) -> bytes:
             page.get_by_label("Seed").fill(str(seed))

@@ -234,6 +234,11 @@ class Tab:
         toast.get_by_test_id("toast-close").click()
         toast.wait_for(state="detached")
 
+    def wait_until_it_fits(self) -> None:
+        """gradio may show a new map far too small at first."""
+        pad = "document.querySelector('#segmentation-pad')"
+        self.page.wait_for_function(f"parseInt({pad}.innerText.match(/([0-9]+)%/)[1]) > 90")
+
     def upload(self, button: str, path: Path) -> None:
         with self.page.expect_file_chooser() as chooser:
             self.page.get_by_role("button", name=button, exact=True).click()
@@ -249,15 +254,18 @@ class Tab:
         self.page.locator("#segmentation-gallery .thumbnail-item img").nth(3).wait_for()
         self.page.wait_for_function("document.querySelector('#segmentation-status .wrap').classList.contains('hide')")
         self.page.wait_for_function("document.querySelector('#segmentation-face img').naturalWidth > 0")
-        return self.page.request.get(self.face.get_attribute("src")).body()
+        return self.page.request.get(self.face.get_attribute("src"), max_retries=3).body()
 
     def started(self, button: str, path: Path) -> bytes:
         """Upload what the painter starts from; the face, once the painter has the map as well."""
+        before = self.face.get_attribute("src") if self.face.count() else ""
         self.upload(button, path)
         self.face.wait_for()
+        self.page.wait_for_function(f"document.querySelector('#segmentation-face img').src !== '{before}'")
         first = self.answer()
         for _ in range(5):  # the painter may be a moment behind
             if self.press() == first:
+                self.wait_until_it_fits()
                 return first
         pytest.fail("the painter does not show the map that was uploaded")
 
@@ -305,7 +313,6 @@ def test_a_person_at_the_painter(labels_dir, model_dir, tmp_path, portrait):
         second = tab.press()
         assert second != first
         page.screenshot(path=tmp_path / "answer.png", full_page=True)
-        page.keyboard.press("Tab")
 
         tab.started("Photo", paths["photo.jpg"])
         page.get_by_role("button", name="Blank sheet").click()

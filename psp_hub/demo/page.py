@@ -25,6 +25,7 @@ photos and faces stay on the computer that runs this page."""
 CSS = """
 .gradio-container {max-width: 1200px !important; margin: auto !important}
 .pad {height: min(92vw, 560px) !important}
+.pad.other {height: calc(min(92vw, 560px) - 1px) !important}
 .dice {align-self: end}
 .faces .grid-container {grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)) !important}
 .faces .grid-wrap {min-height: 0 !important}

@@ -31,6 +31,17 @@ def take_brush(pad: str) -> str:
 }}"""
 
 
+def fit_pad(pad: str) -> str:
+    """JavaScript. A map that comes while the page around it moves may be shown far too small, and beside the middle.
+
+    gradio fits it anew when the size of the pad changes: so it does, by one pixel (see the style of `.pad.other`).
+    """
+    return f"""async () => {{
+    await new Promise(resolve => setTimeout(resolve, 300));
+    document.querySelector('#{pad}').classList.toggle('other');
+}}"""
+
+
 def show_result(face: str) -> str:
     """JavaScript. On a phone the result is below the input, out of sight."""
     return f"""() => {{

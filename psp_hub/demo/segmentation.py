@@ -15,6 +15,7 @@ from psp_hub.demo.parts import (
     add_results,
     add_settings,
     example_files,
+    fit_pad,
     show_result,
     take_brush,
 )
@@ -243,8 +244,10 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
     def add_start(event: Callable, load: Callable[..., Image.Image], inputs: list) -> None:
         """`load` makes a map of `inputs`: it goes on the painter, and becomes a face at once."""
         loaded = event(load, inputs, start, **QUICK)
-        loaded.success(sheet, start, pad, **QUICK)
-        loaded.success(start_to_face, [start, *settings], outputs, **work, **HIDDEN)
+        shown = loaded.success(sheet, start, pad, **QUICK)
+        made = loaded.success(start_to_face, [start, *settings], outputs, **work, **HIDDEN)
+        for done in (shown, made):
+            done.then(None, js=fit_pad("segmentation-pad"), **HIDDEN)
 
     add_start(examples.click, lambda index: read_map(files[index]), [examples])
     add_start(upload.upload, lambda path, order: read_map(path, ORDERS[order]), [upload, order])
@@ -252,6 +255,6 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
         add_start(photo.upload, lambda path: parse_photo(parser, path), [photo])
     gr.on([blank.click, pad.clear], blank_sheet, None, pad, **QUICK)
     first = sheet(read_map(files[0])) if files else blank_sheet()
-    demo.load(lambda: first, None, pad, **QUICK)
+    demo.load(lambda: first, None, pad, **QUICK).then(None, js=fit_pad("segmentation-pad"), **HIDDEN)
     gr.on([button.click, examples.click], None, js=show_result("segmentation-face"), **HIDDEN)
     gr.on([blank.click, pad.clear], None, js=take_brush("segmentation-pad"), **HIDDEN)
