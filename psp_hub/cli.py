@@ -15,15 +15,17 @@ from tqdm import tqdm
 from psp_hub.conversion import convert
 from psp_hub.generators import BUILTIN, is_saved_generator, load_generator, pin_generator, push_generator
 from psp_hub.hub import CARD_NAME
+from psp_hub.label_maps import LABEL_ORDERS
+from psp_hub.latents import MAX_SEED
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
-from psp_hub.preprocessing import FORMATS, open_image, tensor_to_images
+from psp_hub.preprocessing import FORMATS, open_image, prepare_labels, tensor_to_images
 from psp_hub.pretrained import EVALUATION_NAME
 from psp_hub.saving import VARIANTS
 from psp_hub.tasks import TASKS, mixed_groups
 
 DEFAULT_TASK = "sketch"
-MAX_SEED, MAX_VARIATIONS = 2**32 - 1, 10_000
+MAX_VARIATIONS = 10_000
 
 Jobs = dict[Path, list[Path]]  # each input, and the files that are made of it: one per variation
 
@@ -120,6 +122,12 @@ def faces(
         yield tensor_to_images(model.decode(mixed))[0]
 
 
+def read_picture(source: Path, label_order: str | None) -> Image.Image:
+    """A picture as its file has it; a label map of another order is put into the official one."""
+    picture = open_image(source, keep_mode=True)
+    return picture if label_order is None else prepare_labels(picture, label_order)
+
+
 def write_png(image: Image.Image, path: Path) -> None:
     """Write a PNG that has its name only once it is complete."""
     staged = path.with_name(f".psp-hub-{os.getpid()}.tmp")
@@ -139,12 +147,16 @@ def translate(options: argparse.Namespace) -> int:
         model = PSPModel.from_pretrained(options.model)
     else:
         model = PSPModel.from_starter(options.task or DEFAULT_TASK)
+    kind = model.config.input_kind
+    if options.label_order is not None and kind != "labels":
+        raise ValueError(f"--label-order is for label maps, but {model.config.task} takes pictures of the kind {kind}")
     groups = () if options.seed is None else mixed_groups(model.config.task)
     next(iter(jobs.values()))[0].parent.mkdir(parents=True, exist_ok=True)  # all outputs lie in one folder
     failed = 0
     for source, targets in tqdm(jobs.items(), unit="picture", disable=None):  # None: only on a terminal
         try:
-            for target, face in zip(targets, faces(model, open_image(source), groups, options), strict=True):
+            picture = read_picture(source, options.label_order)
+            for target, face in zip(targets, faces(model, picture, groups, options), strict=True):
                 write_png(face, target)
         except (ValueError, OSError) as error:
             say(f"{source}: {error}", sys.stderr)
@@ -157,7 +169,7 @@ def translate(options: argparse.Namespace) -> int:
 
 
 def add_translate(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("translate", help="turn a drawing, or every one in a folder, into a face")
+    parser = subparsers.add_parser("translate", help="turn a picture, or every one in a folder, into a face")
     parser.set_defaults(command=translate)
     parser.add_argument("input", type=Path, metavar="IN", help="a picture, or a folder of pictures")
     parser.add_argument(
@@ -166,6 +178,13 @@ def add_translate(subparsers: argparse._SubParsersAction) -> None:
     models = parser.add_mutually_exclusive_group()
     models.add_argument("--task", choices=list(TASKS), help=f"the model that comes along (default: {DEFAULT_TASK})")
     models.add_argument("--model", metavar="MODEL", help="another model: a saved folder, or owner/name on the Hub")
+    parser.add_argument(
+        "--label-order",
+        "--label_order",
+        choices=list(LABEL_ORDERS),
+        metavar="ORDER",
+        help="what the numbers of a label map mean: celebamask-hq (default), or face-parsing for face-parsing.PyTorch",
+    )
     parser.add_argument(
         "--seed", type=number(int, 0, MAX_SEED), help="draw at random what IN leaves open, such as colours"
     )

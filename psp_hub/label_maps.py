@@ -55,8 +55,8 @@ def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarra
         [H, W], uint8, 0 to 18; a map with a side of more than `MAX_SIDE` is thinned out to that.
 
     Raises:
-        ValueError: unknown order, an order for a map of colours, numbers that are no class, areas in other colours
-            (they are listed), or a single class all over.
+        ValueError: unknown order, another order for a map of colours, numbers that are no class, areas in other
+            colours (they are listed), or a single class all over.
     """
     if label_order is not None and label_order not in LABEL_ORDERS:
         raise ValueError(f"label_order is {label_order!r}, expected one of {', '.join(LABEL_ORDERS)}")
@@ -68,7 +68,7 @@ def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarra
     if numbers is not None:
         numbers = _check_numbers(np.where(shown, numbers, BACKGROUND))
         labels = np.array(LABEL_ORDERS[label_order or "celebamask-hq"], np.uint8)[numbers]
-    elif label_order is None:
+    elif label_order in (None, "celebamask-hq"):
         colours = np.asarray(image.convert("RGB"))
         labels = _decode_colours(colours if shown is True else colours * shown[..., None])
     else:

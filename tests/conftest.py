@@ -192,6 +192,17 @@ def model_dir(
 
 
 @pytest.fixture(scope="session")
+def labels_dir(
+    generator_dir: Path, make_encoder: Callable[..., PSPEncoder], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A saved PSPModel for label maps: the same generator, and such an encoder."""
+    folder = tmp_path_factory.mktemp("labels")
+    config = PSPConfig("segmentation", "labels")
+    PSPModel(make_encoder(in_channels=19), load_generator(generator_dir), config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def pairs_dir(generator_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 pairs of that generator, in two shards."""
     generator, folder = load_generator(generator_dir), tmp_path_factory.mktemp("pairs")

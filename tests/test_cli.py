@@ -321,6 +321,27 @@ def test_the_command_is_main():
     assert entry.load() is main
 
 
+def test_label_maps(run, labels_dir, tmp_path):
+    """Two files of one map, in two orders and with palettes that tell nothing, give the same face."""
+    labels = np.zeros((64, 64), np.uint8)
+    labels[8:, 16:48], labels[4:24, 16:48] = 1, 13  # skin and hair
+    numbers = np.array([0, 1, *[0] * 11, 17], np.uint8)[labels]  # as face-parsing.PyTorch has them
+    for name, values in (("official", labels), ("other", numbers)):
+        image = Image.fromarray(values)
+        image.putpalette([value for i in range(256) for value in (i, i, i)])
+        image.save(tmp_path / f"{name}.png")
+    model = ("--model", labels_dir)
+    for name, order in (("official", ()), ("other", ("--label-order", "face-parsing"))):
+        code, _, err = run(tmp_path / f"{name}.png", "-o", tmp_path / f"{name}-face.png", *order, model=model)
+        assert (code, err) == (0, "")
+    assert (tmp_path / "official-face.png").read_bytes() == (tmp_path / "other-face.png").read_bytes()
+
+
+def test_label_order_without_label_maps(run, drawing, tmp_path):
+    code, _, err = run(drawing, "-o", tmp_path / "face.png", "--label-order", "face-parsing")
+    assert code == 2 and "--label-order is for label maps, but sketch takes pictures of the kind drawing" in err
+
+
 @pytest.mark.parametrize("command", [[], ["translate"]])
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as caught:

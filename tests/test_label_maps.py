@@ -132,6 +132,7 @@ def test_order_of_another_parser():
         assert (read_labels(image, "face-parsing") == face()).all()
     with pytest.raises(ValueError, match="label_order is 'face-parsing', but the label map has colours"):
         read_labels(painted(face()), "face-parsing")
+    assert (read_labels(painted(face()), "celebamask-hq") == face()).all()
     with pytest.raises(ValueError, match="label_order is 'voc', expected one of celebamask-hq, face-parsing"):
         read_labels(painted(face()), "voc")
 

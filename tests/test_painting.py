@@ -17,9 +17,7 @@ from psp_hub.config import CONFIG_NAME
 from psp_hub.demo.faces import Answer, Problem, make_faces
 from psp_hub.demo.page import build_demo
 from psp_hub.demo.segmentation import LEGEND, blank_sheet, make_brush, painted_on, parse_photo, read_map, sheet
-from psp_hub.encoder import PSPEncoder
 from psp_hub.face_parser import FaceParser
-from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from psp_hub.label_maps import CLASS_NAMES, PALETTE, labels_to_image
@@ -27,17 +25,6 @@ from psp_hub.model import STARTERS
 
 EXAMPLES = STARTERS / "segmentation" / "examples"
 SKIN, HAIR = 1, 13
-
-
-@pytest.fixture(scope="module")
-def labels_dir(
-    generator_dir: Path, make_encoder: Callable[..., PSPEncoder], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A saved PSPModel for label maps, with random weights."""
-    folder = tmp_path_factory.mktemp("labels")
-    config = PSPConfig("segmentation", "labels")
-    PSPModel(make_encoder(in_channels=19), load_generator(generator_dir), config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
