@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hub_client import CallError, HubClient
+from loopback_hub import LoopbackHub, Repo
 from safetensors.torch import load_file, save_file
 
 from psp_hub.preprocessing import images_to_tensor
@@ -255,6 +257,29 @@ def test_weights_that_cannot_be_read(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "more.pth")
     with pytest.raises(ValueError, match="more.pth is not a state dict"):
         read_weights(tmp_path / "more.pth")
+
+
+@slow
+def test_a_trunk_on_the_hub(alex_file, model_dir, tmp_path):
+    """Named as owner/name/file; fetched once, at one commit."""
+    with LoopbackHub() as hub, HubClient(hub.url, tmp_path / "home") as client:
+        hub.repos["org/nets"] = Repo("org/nets")
+        hub.repos["org/nets"].commit("main", {"trunks/alex.safetensors": alex_file.read_bytes()}, "trunk")
+        script = (
+            "from training.perceptual import PerceptualDistance, find_trunk\n"
+            "import torch\n"
+            "distance = PerceptualDistance(find_trunk('alex', 'org/nets/trunks/alex.safetensors'), 'alex', True)\n"
+            f"torch.save(distance.state_dict(), {str(tmp_path / 'loaded.pt')!r})"
+        )
+        client.run(script, str(model_dir))
+        asked = len([request for request in hub.requests if "resolve" in request])
+        client.run(script, str(model_dir))
+        assert len([request for request in hub.requests if "resolve" in request]) == asked
+        with pytest.raises(CallError, match="org/nets at commit .* has no file nothing.safetensors"):
+            client.run("from training.weights import *; find_weights('org/nets/nothing.safetensors')", str(model_dir))
+    expected = PerceptualDistance(alex_file, "alex", weighted=True).state_dict()
+    loaded = torch.load(tmp_path / "loaded.pt", weights_only=True)
+    assert all(torch.equal(loaded[name], value) for name, value in expected.items())
 
 
 # Identity from w
