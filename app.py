@@ -10,6 +10,7 @@ from pathlib import Path
 
 from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
+from psp_hub.demo.space import default_address, move_to_gpu
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.face_parser import FaceParser
 from psp_hub.memory import keep_freed_memory
@@ -41,13 +42,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="append",
         help="a saved folder, or owner/name on the Hub; once for each kind of input (default: all that come along)",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer alone)")
-    parser.add_argument("--port", type=int, default=7860)
+    host, port = default_address()
+    parser.add_argument(
+        "--host", default=host, help="address to listen on (default: this computer alone, unless it is a Space)"
+    )
+    parser.add_argument("--port", type=int, default=port)
     args = parser.parse_args(argv)
     keep_freed_memory()
     starters = [STARTERS / task for task in TASKS if (STARTERS / task / CONFIG_NAME).is_file()]
     try:
         models = load_models(args.model or starters)
+        move_to_gpu(models)
         has_maps = any(model.config.input_kind == "labels" for model in models)
         face_parser = FaceParser.from_starter() if has_maps and (PARSER / CONFIG_NAME).is_file() else None
         demo = build_demo(models, face_parser)

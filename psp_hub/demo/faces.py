@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from psp_hub.demo.space import on_gpu
+from psp_hub.latents import MAX_SEED
 from psp_hub.model import PSPModel
 from psp_hub.preprocessing import (
     drawings_to_tensor,
@@ -21,7 +23,6 @@ from psp_hub.preprocessing import (
 )
 from psp_hub.tasks import mixed_groups
 
-MAX_SEED = 2**32 - 1
 MAX_VARIATIONS = 8
 
 # Face (a file), its variations so far with captions, and the picture as the encoder gets it.
@@ -81,23 +82,38 @@ def make_faces(
     Raises:
         Problem: the picture cannot be used, or a number is out of range.
     """
-    prepare, to_tensor = INPUTS[model.config.input_kind]
     # Files, because gradio encodes pictures anew each time they are yielded.
     with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
-        try:
-            seed = whole_number(seed, "The seed", 0, MAX_SEED)
-            variations = whole_number(variations, "The number of variations", 1, MAX_VARIATIONS)
-            progress(0, desc="Reading the picture")
-            seen = prepare(open_image(picture, keep_mode=True))
-            with torch.no_grad():
-                ws = model.encode(to_tensor(seen), truncation_psi=likeness)
-            progress((0, variations + 1), desc="Painting the face", unit="faces")
-            face = paint(model, ws, seed, strength, folder)
-        except ValueError as error:
-            raise Problem(str(error)) from error
-        gallery: list[tuple[str, str]] = []
+        yield from paint_faces(model, picture, seed, variations, strength, likeness, folder, progress)
+
+
+@on_gpu
+def paint_faces(
+    model: PSPModel,
+    picture: str | Image.Image,
+    seed: float | None,
+    variations: int,
+    strength: float,
+    likeness: float,
+    folder: str,
+    progress: gr.Progress,
+) -> Iterator[Answer]:
+    """As `make_faces`, into a folder of the caller's."""
+    prepare, to_tensor = INPUTS[model.config.input_kind]
+    try:
+        seed = whole_number(seed, "The seed", 0, MAX_SEED)
+        variations = whole_number(variations, "The number of variations", 1, MAX_VARIATIONS)
+        progress(0, desc="Reading the picture")
+        seen = prepare(open_image(picture, keep_mode=True))
+        with torch.no_grad():
+            ws = model.encode(to_tensor(seen), truncation_psi=likeness)
+        progress((0, variations + 1), desc="Painting the face", unit="faces")
+        face = paint(model, ws, seed, strength, folder)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    gallery: list[tuple[str, str]] = []
+    yield face, gallery, seen
+    for i in range(1, variations + 1):
+        progress((i, variations + 1), desc=f"Painting variation {i} of {variations}", unit="faces")
+        gallery.append((paint(model, ws, seed + i, strength, folder), f"seed {seed + i}"))
         yield face, gallery, seen
-        for i in range(1, variations + 1):
-            progress((i, variations + 1), desc=f"Painting variation {i} of {variations}", unit="faces")
-            gallery.append((paint(model, ws, seed + i, strength, folder), f"seed {seed + i}"))
-            yield face, gallery, seen
