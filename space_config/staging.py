@@ -1,12 +1,13 @@
 """Put together the files of the Space, and check that it can run from them alone."""
 
 import ast
+import functools
 import importlib.metadata
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from huggingface_hub import SpaceCard, SpaceHardware
@@ -165,5 +166,10 @@ def is_there(imported: str, folder: Path, required: set[str]) -> bool:
         owner = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
         defined = owner.is_file() and re.search(rf"\b{path.name}\b", owner.read_text(encoding="utf-8"))
         return path.is_dir() or path.with_suffix(".py").is_file() or bool(defined)
-    providers = importlib.metadata.packages_distributions().get(top, [top])
-    return not required.isdisjoint(map(normalise, providers))
+    return not required.isdisjoint(map(normalise, find_providers().get(top, [top])))
+
+
+@functools.cache  # reading what is installed takes a third of a second
+def find_providers() -> Mapping[str, list[str]]:
+    """Name to import -> the installed distributions that have it."""
+    return importlib.metadata.packages_distributions()

@@ -32,15 +32,21 @@ ARGUMENTS = [
 
 
 @contextmanager
-def serve(*arguments: str, log: Path, environment: dict[str, str]) -> Iterator[str]:
+def serve(
+    *arguments: str,
+    log: Path,
+    environment: dict[str, str],
+    program: Sequence[str] = ("app.py",),
+    folder: Path = ROOT,
+) -> Iterator[str]:
     """`python app.py` as a process of its own; gives the address once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     url = f"http://127.0.0.1:{port}/"
     with open(log, "wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port), *arguments],
-            cwd=ROOT,
+            [sys.executable, *program, "--port", str(port), *arguments],
+            cwd=folder,
             env=environment,
             stdout=file,
             stderr=subprocess.STDOUT,

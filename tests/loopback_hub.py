@@ -1,12 +1,12 @@
-"""A Hub on this machine: as much of the HTTP interface as huggingface_hub uses for models, kept in memory.
+"""A Hub on this machine: as much of the HTTP interface as huggingface_hub uses for models and Spaces, kept in memory.
 
     with LoopbackHub() as hub:
         ...  # a process with HF_ENDPOINT=hub.url, HF_HUB_DISABLE_XET=1 and HF_TOKEN=OWNER
         assert hub.repos["org/model"].files["config.json"] == b"{}"
         assert len(hub.requests) == 1
 
-Repositories are made by pushing to them. A test reads and changes their state as it likes: `private`, `gated` and
-`damage` of a repository, `offline` and `requests` of the hub.
+Repositories are made by pushing to them; that of a Space is `hub.repos["spaces/org/name"]`. A test reads and changes
+their state as it likes: `private`, `gated` and `damage` of a repository, `offline` and `requests` of the hub.
 """
 
 import base64
@@ -44,6 +44,10 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
     # Path -> what becomes of the bytes on their way to the client; size and digest are told as they should be.
     damage: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
+    # Of a Space.
+    sdk: str | None = None
+    hardware: str | None = None
+    secrets: dict[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> Files:
@@ -104,15 +108,17 @@ class Handler(BaseHTTPRequestHandler):
         ("POST", r"/api/repos/create", "create_repo"),
         ("POST", r"/api/validate-yaml", "validate_card"),
         ("PUT", r"/large/(?P<oid>\w{64})", "receive_large_file"),
-        ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", "announce_large_files"),
-        ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)", "describe"),
-        ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/revision/(?P<revision>.+)", "describe"),
-        ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/refs", "list_refs"),
-        ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/auth-check/write", "check_right_to_write"),
-        ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/preupload/(?P<revision>.+)", "announce_files"),
-        ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/commit/(?P<revision>.+)", "make_commit"),
-        ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/branch/(?P<branch>.+)", "make_branch"),
-        ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/tag/(?P<revision>.+)", "make_tag"),
+        ("POST", r"/(?P<repo>(?:spaces/)?[^/]+/[^/]+)\.git/info/lfs/objects/batch", "announce_large_files"),
+        ("GET", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)", "describe"),
+        ("GET", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)/revision/(?P<revision>.+)", "describe"),
+        ("GET", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)/refs", "list_refs"),
+        ("GET", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)/auth-check/write", "check_right_to_write"),
+        ("POST", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)/preupload/(?P<revision>.+)", "announce_files"),
+        ("POST", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)/commit/(?P<revision>.+)", "make_commit"),
+        ("POST", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)/branch/(?P<branch>.+)", "make_branch"),
+        ("POST", r"/api/(?P<kind>models|spaces)/(?P<repo>[^/]+/[^/]+)/tag/(?P<revision>.+)", "make_tag"),
+        ("POST", r"/api/(?P<kind>spaces)/(?P<repo>[^/]+/[^/]+)/secrets", "set_secret"),
+        ("POST", r"/api/(?P<kind>spaces)/(?P<repo>[^/]+/[^/]+)/hardware", "set_hardware"),
         ("(?:GET|HEAD)", r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>refs/pr/\d+|[^/]+)/(?P<path>.+)", "send_file"),
     )
 
@@ -140,7 +146,8 @@ class Handler(BaseHTTPRequestHandler):
             if re.fullmatch(method, self.command) and (found := re.fullmatch(pattern, path)):
                 arguments = found.groupdict()
                 if "repo" in arguments:
-                    arguments["repo"] = self.find_repo(arguments["repo"])
+                    folder = "spaces/" if arguments.pop("kind", None) == "spaces" else ""
+                    arguments["repo"] = self.find_repo(folder + arguments["repo"])
                 return getattr(self, function)(body=body, **arguments)
         raise RefusalError(404, message=f"the loopback hub does not know {self.command} {path}")
 
@@ -173,13 +180,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def create_repo(self, body: bytes) -> None:
         request = json.loads(body)
-        name = f"{request.get('organization')}/{request['name']}"
+        folder = "spaces/" if request.get("type") == "space" else ""
+        name = f"{folder}{request.get('organization')}/{request['name']}"
         if self.token() != OWNER:
             raise RefusalError(403 if self.token() else 401, message=f"you don't have the right to create {name}")
         url = {"url": f"{self.server.url}/{name}"}
         if name in self.server.repos:
             return self.reply({"error": "You already created this model repo", **url}, 409)
         repo = self.server.repos[name] = Repo(name, private=request.get("visibility") == "private")
+        repo.sdk, repo.hardware = request.get("sdk"), request.get("hardware")
+        repo.secrets = {secret["key"]: secret["value"] for secret in request.get("secrets", ())}
         repo.commit("main", {".gitattributes": b"*.safetensors filter=lfs\n"}, "initial commit")
         self.reply(url)
 
@@ -241,12 +251,22 @@ class Handler(BaseHTTPRequestHandler):
         repo.tags[json.loads(body)["tag"]] = repo.resolve(revision)
         self.reply({})
 
+    def set_secret(self, repo: Repo, body: bytes) -> None:
+        request = json.loads(body)
+        repo.secrets[request["key"]] = request["value"]
+        self.reply({})
+
+    def set_hardware(self, repo: Repo, body: bytes) -> None:
+        repo.hardware = json.loads(body)["flavor"]
+        self.reply({"stage": "BUILDING", "hardware": {"current": None, "requested": repo.hardware}})
+
     # Read
 
     def describe(self, repo: Repo, body: bytes, revision: str = "main") -> None:
         sha = repo.resolve(revision)
         siblings = [{"rfilename": path} for path in repo.commits[sha]]
-        self.reply({"id": repo.name, "sha": sha, "private": repo.private, "tags": [], "siblings": siblings})
+        access = {"private": repo.private, "gated": "manual" if repo.gated else False}
+        self.reply({"id": repo.name.removeprefix("spaces/"), "sha": sha, "tags": [], "siblings": siblings, **access})
 
     def check_right_to_write(self, repo: Repo, body: bytes) -> None:
         if self.token() != OWNER:
