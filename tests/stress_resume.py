@@ -74,7 +74,7 @@ def command(args: argparse.Namespace, folder: Path, output: str) -> list[str]:
 
 
 def start(words: list[str], log: Path) -> subprocess.Popen:
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with open(log, "ab") as file:
         return subprocess.Popen(words, stdout=file, stderr=file, env=environment, start_new_session=True)
 
@@ -87,10 +87,18 @@ def finish(words: list[str], log: Path) -> float:
     return time.monotonic() - began
 
 
-def wait_for_start(process: subprocess.Popen, log: Path, starts: int) -> bool:
-    """Wait until the run has begun its steps for the time of this number; False if it ends before."""
+def steps_done(log: Path, steps: int) -> int:
+    """The step that the progress bar has come to, for the last of the runs in the log."""
+    text = log.read_text(errors="replace")
+    found = re.findall(rf"\b(\d+)/{steps} \[", text.rpartition("examples, from step")[2])
+    return int(found[-1]) if found else 0
+
+
+def wait_for_steps(process: subprocess.Popen, log: Path, steps: int, starts: int, more: int) -> bool:
+    """Wait until the run that is the `starts`-th in the log has done some steps; False if it ends before."""
     while process.poll() is None:
-        if len(re.findall(r"examples, from step", log.read_text(errors="replace"))) >= starts:
+        found = re.findall(r"examples, from step (\d+)", log.read_text(errors="replace"))
+        if len(found) >= starts and steps_done(log, steps) >= int(found[-1]) + more:
             return True
         time.sleep(0.01)
     return False
@@ -106,21 +114,24 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def kill_and_resume(args: argparse.Namespace, words: list[str], output_dir: Path, log: Path, window: float) -> int:
-    """Kill the run `args.kills` times, each time within `window` seconds of its start; returns how often it was."""
-    rng, log_text = random.Random(args.seed), "kill {}: {:.2f} s after the start, last checkpoint {}{}"
+def kill_and_resume(args: argparse.Namespace, words: list[str], output_dir: Path, log: Path, pause: float) -> int:
+    """Kill the run `args.kills` times, after some steps and up to `pause` seconds; returns how often it was."""
+    rng = random.Random(args.seed)
     for number in range(1, args.kills + 1):
         process = start(words, log)
-        if not wait_for_start(process, log, number):
+        more, delay = rng.randint(0, max(1, 2 * args.steps // (args.kills + 2) - 2)), rng.uniform(0, pause)
+        if not wait_for_steps(process, log, args.steps, number, more):
             return number - 1
-        delay = rng.uniform(0, window)
         time.sleep(delay)
         if process.poll() is not None:
             return number - 1
         kill(process)
-        found = checkpoints(output_dir)
-        half = " (one was being written)" if list(output_dir.glob("*.tmp")) else ""
-        print(log_text.format(number, delay, found[-1].name if found else "none", half), flush=True)
+        found, half = checkpoints(output_dir), any(output_dir.glob("*.tmp"))
+        print(
+            f"kill {number}: after {more} steps and {delay:.3f} s, at step {steps_done(log, args.steps)}, last "
+            f"checkpoint {found[-1].name if found else 'none'}{', the next being written' if half else ''}",
+            flush=True,
+        )
     return args.kills
 
 
@@ -160,18 +171,10 @@ def differences(one: Path, other: Path) -> list[str]:
 def stress(args: argparse.Namespace, folder: Path) -> list[str]:
     """Run straight, and with kills; returns what differs."""
     make_inputs(folder)
-    log = folder / "straight.log"
-    began = time.monotonic()
-    process = start(command(args, folder, "straight"), log)
-    wait_for_start(process, log, 1)
-    first_step = time.monotonic()
-    if process.wait() != 0:
-        raise SystemExit(f"the run failed:\n{log.read_text()[-3000:]}")
-    ended = time.monotonic()
-    print(f"straight: {args.steps} steps in {ended - first_step:.1f} s, after {first_step - began:.1f} s to start")
+    seconds = finish(command(args, folder, "straight"), folder / "straight.log")
+    print(f"straight: {args.steps} steps, {seconds:.1f} s", flush=True)
     words, log = command(args, folder, "killed"), folder / "killed.log"
-    window = (ended - first_step) / args.kills  # half of the run is done by the last kill, on average
-    kills = kill_and_resume(args, words, folder / "killed", log, window)
+    kills = kill_and_resume(args, words, folder / "killed", log, pause=2 * seconds / args.steps)
     finish(words, log)
     found = differences(folder / "straight", folder / "killed")
     print(f"{kills} kills, then resumed to the end: {', '.join(found) if found else 'the same, bit for bit'}")

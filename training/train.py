@@ -8,6 +8,7 @@ same command with `--resume_from_checkpoint latest` to go on where it stopped.
 """
 
 import argparse
+import importlib.util
 import json
 from pathlib import Path
 
@@ -32,8 +33,12 @@ def make_accelerator(args: argparse.Namespace) -> Accelerator:
     """Devices, precision and trackers.
 
     Raises:
-        ValueError: a precision that the device does not have.
+        ValueError: a precision that the device does not have, or a tracker that is not installed.
     """
+    if args.report_to != "none" and importlib.util.find_spec(args.report_to) is None:  # accelerate says nothing
+        raise ValueError(
+            f"--report_to {args.report_to} is not installed: pip install {args.report_to}, or choose none"
+        )
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.allow_tf32
     return Accelerator(
         mixed_precision=args.mixed_precision,
