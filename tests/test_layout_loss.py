@@ -1,6 +1,8 @@
 """The layout loss, and starting a task from a model of another one: what the segmentation task trains with."""
 
 import argparse
+import json
+import shutil
 
 import pytest
 import torch
@@ -66,6 +68,12 @@ def test_another_tasks_model_gives_all_but_its_stem(model_dir, pairs_dir, tmp_pa
     command = ["--task", "segmentation", "--pairs_dir", str(pairs_dir), "--output_dir", str(tmp_path)]
     command += ["--label_maps_dir", str(tmp_path), "--pretrained_model_name_or_path", str(model_dir)]
     model = build_model(parse_args(command))
+    config = json.loads((model_dir / "encoder" / "config.json").read_text())
+    del config["stem_kernel"]  # saved before there was one
+    older = shutil.copytree(model_dir, tmp_path / "older")
+    (older / "encoder" / "config.json").write_text(json.dumps(config))
+    from_older = build_model(parse_args([*command, "--pretrained_model_name_or_path", str(older)]))
+    assert from_older.encoder.config.stem_kernel == 1
     sketch = build_model(parse_args([*command, "--task", "sketch"]))
     assert model.config.task == "segmentation" and model.encoder.config.stem_kernel == 1
     assert "takes 1 channels, the task 'segmentation' has 19: all but the first convolution starts" in caplog.text

@@ -119,7 +119,9 @@ def with_new_stem(encoder: PSPEncoder, task: TaskSpec) -> PSPEncoder:
     changes = {"in_channels": task.in_channels}
     if encoder.config.stem_stride > 1:
         changes["stem_kernel"] = stem_kernel(task)
-    new = PSPEncoder.from_config(dict(encoder.config) | changes)
+    # Without diffusers' private entries: one of them resets what an older config.json did not say.
+    config = {name: value for name, value in encoder.config.items() if not name.startswith("_")}
+    new = PSPEncoder(**config | changes)
     old_weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("trunk.stem.")}
     new.load_state_dict(new.state_dict() | old_weights)
     return new
