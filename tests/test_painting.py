@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
-from browser import drag, open_page, serve
+from browser import drag, open_page, serve, sheet_on
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
@@ -154,6 +154,9 @@ def test_start_from_a_photo(tmp_path, portrait):
     assert (parsed.mode, parsed.size) == ("P", (256, 256))
     middle = parser.label_map(portrait(300, 0).resize((256, 256), Image.Resampling.BICUBIC)).numpy()
     assert (np.asarray(parsed) == middle).mean() > 0.99 and len(np.unique(middle)) > 2
+    Image.new("RGB", (256, 256), "white").save(tmp_path / "photo.png")
+    with pytest.raises(Problem, match="There is no large face in this photo"):
+        parse_photo(parser, str(tmp_path / "photo.png"))
     save_text(tmp_path / "photo.png")
     with pytest.raises(Problem, match="photo.png is not a picture"):
         parse_photo(parser, str(tmp_path / "photo.png"))
@@ -206,6 +209,11 @@ def test_page_of_two_models(model, model_dir):
     assert start_buttons(demo) == {"Label map": True, "Photo": True}
 
 
+def number(part: str) -> int:
+    """Of a class, by the name in the legend."""
+    return next(CLASS_NAMES.index(name) for name, text in LEGEND.items() if text == part)
+
+
 class Tab:
     """What a person does on the tab, in a browser."""
 
@@ -221,10 +229,19 @@ class Tab:
         toast.get_by_test_id("toast-close").click()
         toast.wait_for(state="detached")
 
-    def wait_until_it_fits(self) -> None:
-        """gradio may show a new map far too small at first."""
+    def wait_for(self, part: str, x: float, y: float) -> None:
+        """Until the painter shows a part of the face at a point of the map, and fills the pad."""
         pad = "document.querySelector('#segmentation-pad')"
-        self.page.wait_for_function(f"parseInt({pad}.innerText.match(/([0-9]+)%/)[1]) > 90")
+        for _ in range(300):
+            picture = Image.open(io.BytesIO(self.pad.screenshot())).convert("RGB")
+            left, top, side = sheet_on(*picture.size)
+            shown = picture.getpixel((round(left + x * side), round(top + y * side)))
+            if shown == PALETTE[number(part)] and self.page.evaluate(
+                f"parseInt({pad}.innerText.match(/([0-9]+)%/)[1]) > 90"
+            ):
+                return
+            self.page.wait_for_timeout(200)
+        pytest.fail(f"the painter shows {shown} at {x}, {y} instead of {part}")
 
     def upload(self, button: str, path: Path) -> None:
         with self.page.expect_file_chooser() as chooser:
@@ -244,25 +261,19 @@ class Tab:
         return self.page.request.get(self.face.get_attribute("src"), max_retries=3).body()
 
     def started(self, button: str, path: Path) -> bytes:
-        """Upload what the painter starts from; the face, once the painter has the map as well."""
+        """Upload what the painter starts from; the face that it becomes."""
         before = self.face.get_attribute("src") if self.face.count() else ""
         self.upload(button, path)
         self.face.wait_for()
         self.page.wait_for_function(f"document.querySelector('#segmentation-face img').src !== '{before}'")
-        first = self.answer()
-        for _ in range(5):  # the painter may be a moment behind
-            if self.press() == first:
-                self.wait_until_it_fits()
-                return first
-        pytest.fail("the painter does not show the map that was uploaded")
+        return self.answer()
 
     def choose(self, part: str) -> None:
         """With the keyboard; then wait until the brush has that colour."""
         radio = self.page.get_by_role("radio", name=part, exact=True)
         radio.focus()
         radio.press("Space")
-        name = next(name for name in LEGEND if LEGEND[name] == part)
-        colour = "rgb({}, {}, {})".format(*PALETTE[CLASS_NAMES.index(name)])
+        colour = "rgb({}, {}, {})".format(*PALETTE[number(part)])
         button = """document.querySelector('#segmentation-pad button[aria-label="Color"]')"""
         self.page.wait_for_function(f"{button}.style.color === '{colour}'")
 
@@ -295,16 +306,20 @@ def test_a_person_at_the_painter(labels_dir, model_dir, tmp_path, portrait):
             tab.expect_message(message)
 
         first = tab.started("Label map", paths["map.png"])
+        tab.wait_for("Skin", 0.5, 0.5)
+        assert tab.press() == first, "the painter has the map that was uploaded"
         tab.choose("Glasses")
         tab.paint((0.3, 0.45), (0.7, 0.45))
         second = tab.press()
         assert second != first
         page.screenshot(path=tmp_path / "answer.png", full_page=True)
 
-        tab.started("Photo", paths["photo.jpg"])
-        page.get_by_role("button", name="Blank sheet").click()
-        button = page.get_by_role("button", name="Map to face")
-        button.click()
+        parsed = parse_photo(FaceParser.from_starter(), str(paths["photo.jpg"]))
+        assert tab.started("Photo", paths["photo.jpg"]) != second
+        tab.wait_for(LEGEND[CLASS_NAMES[parsed.getpixel((128, 160))]], 0.5, 0.625)
+        page.get_by_role("button", name="Blank", exact=True).click()
+        tab.wait_for("Background", 0.5, 0.5)
+        page.get_by_role("button", name="Map to face").click()
         tab.expect_message("There is nothing on the map yet")
         page.set_viewport_size({"width": 390, "height": 844})
         assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
@@ -329,8 +344,9 @@ def test_what_is_painted_is_seen_in_the_face(first_start, tmp_path):
         page.get_by_role("tab", name="From painted areas").click()
         page.locator("#segmentation-pad button[aria-label='Brush']").wait_for()
         before = parse(tab.started("Label map", EXAMPLES / "man.png"))
+        tab.wait_for("Skin", 0.4, 0.6)
         tab.choose("Hair")
-        page.get_by_label("number input for Thickness of the brush").fill("60")
+        page.get_by_label("number input for Brush size").fill("60")
         page.keyboard.press("Enter")
         beside = [(x, y) for x in (0.14, 0.86) for y in (0.3, 0.9)]
         tab.paint(*beside[:2])

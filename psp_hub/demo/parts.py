@@ -43,10 +43,12 @@ def fit_pad(pad: str) -> str:
 
 
 def show_result(face: str) -> str:
-    """JavaScript. On a phone the result is below the input, out of sight."""
+    """JavaScript. On a phone the result is below the input, out of sight; on a low screen it may be above."""
     return f"""() => {{
-    const face = document.querySelector('#{face}');
-    if (face.getBoundingClientRect().top > window.innerHeight / 2) face.scrollIntoView({{behavior: 'smooth'}});
+    const face = document.querySelector('#{face}'), box = face.getBoundingClientRect();
+    if (box.top > window.innerHeight / 2 || box.bottom < window.innerHeight / 2) {{
+        face.scrollIntoView({{behavior: 'smooth'}});
+    }}
 }}"""
 
 

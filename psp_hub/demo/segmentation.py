@@ -20,7 +20,7 @@ from psp_hub.demo.parts import (
     take_brush,
 )
 from psp_hub.face_parser import FaceParser
-from psp_hub.label_maps import BACKGROUND, CLASS_NAMES, PALETTE, labels_to_image
+from psp_hub.label_maps import BACKGROUND, CLASS_NAMES, PALETTE, SKIN, labels_to_image
 from psp_hub.model import PSPModel
 from psp_hub.pictures import ENCODER_SIZE
 from psp_hub.preprocessing import open_image, prepare_labels
@@ -33,6 +33,7 @@ START_TIP = "Or start from a map of your own, or from a photo of one large face,
 NO_PHOTO_TIP = "Or start from a map of your own:"
 ORDERS = {"CelebAMask-HQ": None, "face-parsing.PyTorch": "face-parsing"}
 BRUSH_SIZE = 16
+MIN_SKIN = 0.05  # of a photo's pixels: in aligned portraits it is a fifth or more
 
 # What people call the classes, in the order in which a face is painted. Left and right are those of the picture:
 # in the data set they are the person's own.
@@ -83,6 +84,11 @@ def make_brush(name: str, size: int) -> gr.Brush:
     )
 
 
+def set_brush(name: str, size: int) -> gr.ImageEditor:
+    """The painter with another brush: what is painted stays."""
+    return gr.ImageEditor(brush=make_brush(name, size), eraser=gr.Eraser(default_size=size))
+
+
 def sheet(label_map: Image.Image) -> Image.Image:
     """A palette picture of classes as the painter shows it."""
     return label_map.convert("RGB").resize((PAD_SIDE, PAD_SIDE), Image.Resampling.NEAREST)
@@ -121,17 +127,20 @@ def parse_photo(parser: FaceParser, path: str) -> Image.Image:
     """
     try:
         photo = ImageOps.fit(open_image(path), (ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BICUBIC)
-        return prepare_labels(labels_to_image(parser.label_map(photo)))
     except ValueError as error:
         raise Problem(str(error)) from error
+    labels = parser.label_map(photo)
+    if (labels == SKIN).float().mean() < MIN_SKIN:
+        raise Problem("There is no large face in this photo. Take one with a single face, seen from the front.")
+    return labels_to_image(labels)
 
 
 def add_legend() -> tuple[gr.Radio, gr.Slider]:
     """What the brush paints, and how thick it is."""
-    part = gr.Radio(
-        [(text, name) for name, text in LEGEND.items()], value="hair", label="The brush paints", elem_id="legend"
-    )
-    size = gr.Slider(2, 80, BRUSH_SIZE, step=1, label="Thickness of the brush")
+    parts = [(text, name) for name, text in LEGEND.items()]
+    with gr.Row():
+        part = gr.Radio(parts, value="hair", label="The brush paints", elem_id="legend", scale=4, min_width=320)
+        size = gr.Slider(2, 80, BRUSH_SIZE, step=1, label="Brush size", scale=1, min_width=160)
     return part, size
 
 
@@ -207,10 +216,10 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
         yield from make_faces(model, start, seed, variations, strength, likeness, progress)
 
     files = example_files("segmentation")
+    gr.Markdown(TIP)
+    part, size = add_legend()  # above both columns, so that map and face lie side by side
     with gr.Row():
         with gr.Column():
-            gr.Markdown(TIP)
-            part, size = add_legend()
             pad = add_pad()
             button = gr.Button("Map to face", variant="primary", size="lg")
             examples = add_examples(files, "Or start from an example")
@@ -220,7 +229,7 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
                 photo = gr.UploadButton(
                     "Photo", file_types=["image"], size="md", min_width=100, visible=parser is not None
                 )
-                blank = gr.Button("Blank sheet", size="md", min_width=100)
+                blank = gr.Button("Blank", size="md", min_width=100)
             settings = add_settings("segmentation", "map", SEED_HINT)
             with gr.Accordion("Label maps of other programs", open=False):
                 hint = "Of an uploaded map whose pixels are numbers. Maps in colours need no choice."
@@ -233,13 +242,7 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
     outputs, work = results.outputs, results.work
     hidden_button.click(map_to_face, [hidden_file, order, *settings], outputs, api_name="map_to_face", **work)
     button.click(paint_to_face, [pad, *settings], outputs, **work, **HIDDEN)
-    gr.on(
-        [part.change, size.release],
-        lambda *brush: gr.ImageEditor(brush=make_brush(*brush)),
-        [part, size],
-        pad,
-        **QUICK,
-    )
+    gr.on([part.change, size.change], set_brush, [part, size], pad, trigger_mode="always_last", **QUICK)
 
     def add_start(event: Callable, load: Callable[..., Image.Image], inputs: list) -> None:
         """`load` makes a map of `inputs`: it goes on the painter, and becomes a face at once."""
