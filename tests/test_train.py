@@ -1,5 +1,6 @@
 """training/train.py and training.validation: short runs of a tiny encoder."""
 
+import copy
 import importlib.metadata
 import importlib.util
 import json
@@ -28,7 +29,7 @@ from psp_hub.generators import load_generator
 from psp_hub.tasks import get_task
 from training import exports, loop, output_folder, train, validation
 from training.arguments import parse_args
-from training.build import build_model
+from training.build import build_model, compile_encoder
 from training.checkpoints import StopSignals, checkpoints, find_checkpoint
 from training.examples import Examples, Pairs
 from training.identity import IdentityFromW
@@ -36,7 +37,7 @@ from training.losses import TrainingLosses, WError
 from training.optimizers import ema_update
 from training.pairs import PairStore
 from training.plan import activation_bytes
-from training.validation import picture_grid, w_error
+from training.validation import chosen_figure, figures, measure, picture_grid, w_error
 
 SCRIPT = Path(train.__file__)
 EMA, SCHEDULER = "custom_checkpoint_0.pkl", "custom_checkpoint_1.pkl"
@@ -145,6 +146,7 @@ def test_the_exported_model_is_the_average(run, model_dir):
     assert not equal(exported, PSPModel.from_pretrained(model_dir).encoder.state_dict())
 
 
+@pytest.mark.slow
 def test_training_lowers_the_error(run, tiny_model, data):
     def error(encoder) -> float:
         return w_error(encoder.eval(), data, list(range(16)), WError(tiny_model.generator), 4)
@@ -174,6 +176,22 @@ def test_a_run_with_photos_and_identity(run, faces_dir, recogniser_file, tmp_pat
     first = state(folder / "checkpoint-000002")
     again = run(*options, "--max_train_steps", "3", "--checkpointing_steps", "2", output="again")
     assert equal(state(again / "checkpoint-000002"), first)
+
+
+def test_a_run_on_photos_alone_is_judged_by_its_pictures(arguments, faces_dir, monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(validation, "GRID_ROWS", 1)
+    words = arguments("--lpips_weight", "0", "--target_dir", str(faces_dir), "--checkpointing_steps", "2")
+    words = [*words, "--num_validation_pairs", "2", "--train_batch_size", "2", "--validate_first"]
+    at = words.index("--pairs_dir")
+    del words[at : at + 2]
+    train.train(parse_args([*words, "--max_train_steps", "3"]))
+    folder, names = tmp_path / "run", {"step", "figure", "loss", "loss/l2", "loss/w_norm"}
+    rows = exports.read_history(folder)
+    assert [(row["step"], row["figure"], set(row)) for row in rows] == [(0, "loss", names), (3, "loss", names)]
+    assert all(row["loss"] == pytest.approx(row["loss/l2"] + 0.005 * row["loss/w_norm"], rel=1e-5) for row in rows)
+    best = json.loads((folder / "best.json").read_text())
+    assert best == rows[1]  # whatever the first figure is: nothing was trained then
 
 
 def test_photos_need_networks(arguments, faces_dir, recogniser_file, capsys):
@@ -365,6 +383,7 @@ def test_latest_without_a_checkpoint_starts_at_0(run, capsys):
     assert "16 training and 4 held-out examples, from step 0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_crash_is_ignored_and_overwritten(run, capsys):
     folder = run("--checkpointing_steps", "3")
     shutil.rmtree(folder / "checkpoint-000005")
@@ -387,6 +406,7 @@ def test_latest_goes_on_after_the_last_checkpoint(run, arguments, capsys):
     assert find_checkpoint(parse_args(arguments("--resume_from_checkpoint", "latest"))) == folder / "checkpoint-000005"
 
 
+@pytest.mark.slow
 def test_going_back_to_an_earlier_checkpoint_replaces_the_later_ones(run):
     folder = run("--checkpointing_steps", "1", "--checkpoints_total_limit", "9")
     expected = state(folder / "checkpoint-000004")
@@ -404,6 +424,7 @@ def test_a_new_run_does_not_mix_with_the_checkpoints_of_another(run):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_configuration_is_refused(run, capsys):
     folder = run("--checkpointing_steps", "3")
     shutil.rmtree(folder / "checkpoint-000005")
@@ -439,6 +460,7 @@ def test_what_is_not_a_checkpoint_is_refused(arguments, tmp_path, name):
     assert checkpoints(folder) == []
 
 
+@pytest.mark.slow
 def test_the_best_model_survives_resuming(run, capsys):
     """The first step only warms up; then the learning rate is so high that the first of three validations is best."""
     options = ["--learning_rate", "1", "--validation_steps", "1", "--max_train_steps", "3"]
@@ -454,6 +476,7 @@ def test_the_best_model_survives_resuming(run, capsys):
     assert contents(folder / "model") == model_files
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_validates_validates_again(run, monkeypatch, tmp_path):
     def killed(*args):
         raise KeyboardInterrupt
@@ -511,6 +534,28 @@ def test_validation_error_of_known_answers(tiny_model, data):
     assert w_error(lambda x: torch.zeros(len(x), 8, 32), data, indices, error, 2) == pytest.approx(1)
 
 
+def test_figures_are_means_over_examples_and_do_not_depend_on_processes(tiny_model, data):
+    """Two parts of the examples, measured apart in batches of other sizes, give what all of them give at once."""
+    losses = TrainingLosses(tiny_model.generator, {"w": 1.0, "w_norm": 0.1}, w_error=WError(tiny_model.generator))
+    positions = [3, 1, 7, 12, 19]
+
+    def sums(part: list[int], batch_size: int) -> dict[str, float]:
+        with torch.no_grad():
+            return measure(tiny_model.encoder, losses, data, part, batch_size, torch.device("cpu"))
+
+    together = figures([sums(positions, 5)])
+    assert set(together) == {"w_error", "loss", "loss/w_norm"}
+    assert together["loss"] == pytest.approx(together["w_error"] + 0.1 * together["loss/w_norm"], rel=1e-5)
+    assert together["w_error"] == pytest.approx(
+        w_error(tiny_model.encoder, data, positions, losses.w_error, 2), rel=1e-5
+    )
+    apart = figures([sums(positions[::2], 2), sums(positions[1::2], 1), {"examples": 0.0}])
+    for name in ("w_error", "loss/w_norm"):
+        assert apart[name] == pytest.approx(together[name], rel=1e-5)
+    assert chosen_figure(together, losses) == "w_error"
+    assert chosen_figure({"loss": 1.0}, losses) == "loss"
+
+
 def test_validation_picture(tiny_model, data, monkeypatch):
     monkeypatch.setattr(validation, "GRID_ROWS", 2)
     picture = picture_grid(tiny_model, data, [4, 9, 11])
@@ -518,6 +563,29 @@ def test_validation_picture(tiny_model, data, monkeypatch):
     target = np.asarray(picture.crop((256, 256, 512, 512)), float) / 127.5 - 1
     assert np.abs(target - data.parts[0].store[9][0].permute(1, 2, 0).numpy()).max() < 0.01
     assert np.array_equal(np.asarray(picture_grid(tiny_model, data, [4, 9, 11])), np.asarray(picture))
+
+
+# Compiling
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_keeps_its_names_and_its_answers(make_encoder):
+    if not compile_encoder(encoder := make_encoder()):
+        pytest.skip("no compiler")
+    plain, x = make_encoder(), torch.rand(2, 1, 256, 256)
+    assert encoder.state_dict().keys() == plain.state_dict().keys()
+    torch.testing.assert_close(encoder(x), plain(x), rtol=1e-3, atol=1e-4)
+    assert equal(copy.deepcopy(encoder).state_dict(), encoder.state_dict())
+
+
+@pytest.mark.slow
+def test_without_a_compiler_nothing_is_compiled(make_encoder, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, str(tmp_path / "no-compiler")))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    encoder = make_encoder()
+    assert not compile_encoder(encoder)
+    assert "no working compiler, --compile is left out: " in caplog.text
+    assert encoder(torch.rand(1, 1, 256, 256)).shape == (1, 8, 32)
 
 
 # Real processes
