@@ -23,6 +23,11 @@ MIXING_PSI = 0.7
 Pictures = Tensor | Image.Image | Sequence[Image.Image]
 
 
+def starter_names() -> list[str]:
+    """The models that ship with the package; beside them is the face parser, which is none."""
+    return sorted(path.parent.name for path in STARTERS.glob("*/encoder") if (path.parent / CONFIG_NAME).is_file())
+
+
 @dataclass
 class PSPOutput(BaseOutput):
     """`images`: a list of PIL pictures, or [N, 3, R, R] in about [-1, 1]; `ws`: their styles [N, num_ws, w_dim]."""
@@ -164,7 +169,7 @@ class PSPModel(nn.Module, Pretrained):
             ValueError: no starter of that name.
             GeneratorUnavailableError: the built-in generator cannot be fetched.
         """
-        names = sorted(path.parent.name for path in STARTERS.glob(f"*/{CONFIG_NAME}"))
+        names = starter_names()
         if task not in names:
             raise ValueError(f"no starter {task!r}, expected one of {', '.join(names)}")
         return cls.from_pretrained(STARTERS / task, generator=generator, torch_dtype=torch_dtype)

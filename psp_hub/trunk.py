@@ -66,8 +66,9 @@ class ResidualBlock(nn.Module):
 class Trunk(nn.Module):
     """Stem and stages of residual blocks; returns the output of the last three stages, finest first.
 
-    A `stem_stride` above 1 folds that many pixels per side into channels first, which keeps thin lines. A `stem_kernel`
-    of 1 then looks at each folded square alone: enough for the flat areas of a label map, at a ninth of the cost.
+    A `stem_stride` above 1 folds that many pixels per side into channels first, which keeps thin lines. A
+    `stem_kernel` of 1 then looks at each folded square alone: enough for the flat areas of a label map, at a ninth of
+    the cost.
     """
 
     def __init__(

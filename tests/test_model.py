@@ -462,14 +462,20 @@ def test_an_unknown_starter_lists_the_known_ones(starters, name):
         PSPModel.from_starter(name)
 
 
+def test_what_is_no_model_is_no_starter(starters):
+    (starters / "face-parser").mkdir()
+    (starters / "face-parser" / "config.json").write_text("{}")
+    assert model_module.starter_names() == ["other", "sketch"]
+
+
 def test_a_starter_is_not_a_path(starters):
     with pytest.raises(ValueError, match="no starter"):
         PSPModel.from_starter(str(starters / "sketch"))
 
 
 def test_shipped_starters_name_their_generator():
-    for path in model_module.STARTERS.glob("*/config.json"):
-        assert json.loads(path.read_text())["base_generator"] == BUILTIN
+    for name in model_module.starter_names():
+        assert json.loads((model_module.STARTERS / name / "config.json").read_text())["base_generator"] == BUILTIN
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import STARTERS, PSPModel
+from psp_hub.model import PSPModel, starter_names
 from psp_hub.tasks import TASKS, get_task
 from training.evaluation.compare import STARTS, compare, optimization_loss
 from training.evaluation.examples import Example, Examples, PairExamples, PhotoExamples, SourceMaker
@@ -77,8 +77,8 @@ def settle(args: argparse.Namespace) -> str | None:
         return f"no such folder: {', '.join(missing)}"
     if not args.model:
         return "expected MODEL or --task"
-    if args.model == args.task and args.task not in starters() and not Path(args.model).exists():
-        return f"there is no starter for {args.task} (there is: {', '.join(starters())}), expected MODEL"
+    if args.model == args.task and args.task not in starter_names() and not Path(args.model).exists():
+        return f"there is no starter for {args.task} (there is: {', '.join(starter_names())}), expected MODEL"
     if not (args.pairs_dir or args.faces_dir):
         return "expected DATA, --pairs_dir or --faces_dir"
     if args.source_dir and not args.faces_dir:
@@ -86,11 +86,6 @@ def settle(args: argparse.Namespace) -> str | None:
     if min(args.num_pairs, args.num_faces, args.optimization_steps) < 0 or args.num_optimized < 1:
         return "numbers of pictures and steps are 0 or more, and --num_optimized 1 or more"
     return problem_with_judges(args)
-
-
-def starters() -> list[str]:
-    """Names of the models that ship with the package."""
-    return sorted(path.parent.name for path in STARTERS.glob("*/encoder"))
 
 
 def task_of(args: argparse.Namespace, model: PSPModel) -> str:

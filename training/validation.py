@@ -11,9 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from psp_hub.config import CONFIG_NAME
 from psp_hub.label_maps import PALETTE
-from psp_hub.model import STARTERS, PSPModel
+from psp_hub.model import PSPModel, starter_names
 from psp_hub.preprocessing import tensor_to_images
 from psp_hub.tasks import mixed_groups
 from training.losses import TrainingLosses, WError
@@ -25,7 +24,7 @@ W_ERROR, LOSS = "w_error", "loss"
 
 def load_model(name_or_path: str) -> PSPModel:
     """A starter by its name, or a model from a saved folder."""
-    if name_or_path in {path.parent.name for path in STARTERS.glob(f"*/{CONFIG_NAME}")}:
+    if name_or_path in starter_names():
         return PSPModel.from_starter(name_or_path)
     return PSPModel.from_pretrained(name_or_path)
 
