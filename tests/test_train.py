@@ -27,13 +27,16 @@ from torch import Tensor, nn
 from psp_hub import PSPModel, model
 from psp_hub.generators import load_generator
 from psp_hub.tasks import get_task
+from psp_hub.trunk import IR_SE50, Trunk
 from training import exports, loop, output_folder, train, validation
+from training.arcface import ArcFace
 from training.arguments import parse_args
-from training.build import build_model, compile_encoder
+from training.build import build_model, compile_encoder, start_trunk
 from training.checkpoints import StopSignals, checkpoints, find_checkpoint
 from training.examples import Examples, Pairs
 from training.identity import IdentityFromW
 from training.losses import TrainingLosses, WError
+from training.networks import FaceRecogniser
 from training.optimizers import ema_update
 from training.pairs import PairStore
 from training.plan import activation_bytes
@@ -283,7 +286,7 @@ def test_dry_run_says_the_plan_and_writes_nothing(run, arguments, tmp_path, caps
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert f"{sum(p.numel() for p in tiny_model.encoder.parameters()):,} parameters" in said
-    assert "16 training and 4 held-out examples" in said and "5 of 8 examples (2.5 epochs, 1 processes)" in said
+    assert "16 training and 4 held-out examples" in said and "5 of 8 examples (2.5 epochs, processes: 1)" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -509,10 +512,25 @@ def test_build_model_for_a_generator(generator_dir):
     assert equal(built.generator.state_dict(), load_generator(generator_dir).state_dict())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_trunk_of_the_paper_starts_as_that_of_a_recogniser(channels):
+    recogniser, trunk = ArcFace(), Trunk(channels, **IR_SE50)
+    before, wanted = copy.deepcopy(trunk.state_dict()), recogniser.trunk.state_dict()
+    start_trunk(trunk, recogniser)
+    for name, value in trunk.state_dict().items():
+        fresh = channels == 1 and name.startswith("stem.")
+        assert torch.equal(value, (before if fresh else wanted)[name]), name
+
+
+def test_other_trunks_and_recognisers_are_refused(make_encoder):
+    with pytest.raises(ValueError, match="--trunk_weights are of FaceRecogniser, expected ArcFace IR-SE50"):
+        start_trunk(make_encoder().trunk, FaceRecogniser())
+
+
 def test_build_model_from_a_starter(model_dir, monkeypatch, tmp_path, tiny_model):
     (tmp_path / "tiny").symlink_to(model_dir)
-    for module in (model, validation):
-        monkeypatch.setattr(module, "STARTERS", tmp_path)
+    monkeypatch.setattr(model, "STARTERS", tmp_path)
     more = ["--pretrained_model_name_or_path", "tiny"]
     built = build_model(parse_args(["--task", "sketch", "--output_dir", "x", "--pairs_dir", "x", *more]))
     assert equal(built.state_dict(), tiny_model.state_dict())

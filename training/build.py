@@ -25,6 +25,7 @@ from training.data_loading import LoadedData, load_data
 from training.distributed import freeze_batch_norm, prepare_batch_norm
 from training.losses import TrainingLosses, build_losses
 from training.optimizers import build_optimizer, build_scheduler, ema_update
+from training.recognisers import Recogniser, load_recogniser
 from training.validation import load_model
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def build_model(args: argparse.Namespace) -> PSPModel:
         sizes["stem_kernel"] = stem_kernel(task)
     encoder = PSPEncoder(**sizes, **ENCODERS[args.encoder])
     if args.trunk_weights:
-        start_trunk(encoder.trunk, ArcFace.from_original(args.trunk_weights).trunk)
+        start_trunk(encoder.trunk, load_recogniser(args.trunk_weights))
     return PSPModel(encoder, generator, PSPConfig(args.task, task.input_kind, pin_generator(args.generator)))
 
 
@@ -127,14 +128,16 @@ def with_new_stem(encoder: PSPEncoder, task: TaskSpec) -> PSPEncoder:
     return new
 
 
-def start_trunk(trunk: Trunk, recogniser: Trunk) -> None:
+def start_trunk(trunk: Trunk, recogniser: Recogniser) -> None:
     """Let a trunk start as that of a face recogniser (pSp, section 3.1), except for a stem of other channels.
 
     Raises:
-        ValueError: a trunk of another shape.
+        ValueError: another recogniser, or a trunk of another shape.
     """
-    state = recogniser.state_dict()
-    if trunk.stem[0].in_channels != recogniser.stem[0].in_channels:
+    if not isinstance(recogniser, ArcFace):
+        raise ValueError(f"--trunk_weights are of {type(recogniser).__name__}, expected ArcFace IR-SE50")
+    state = recogniser.trunk.state_dict()
+    if trunk.stem[0].in_channels != recogniser.trunk.stem[0].in_channels:
         state |= {name: value for name, value in trunk.state_dict().items() if name.startswith("stem.")}
     try:
         trunk.load_state_dict(state)

@@ -63,7 +63,8 @@ def describe(run: Run) -> str:
     )
     frozen = sum(parameter.numel() * parameter.element_size() for parameter in run.losses.parameters())
     memory = (run.num_parameters * BYTES_PER_PARAMETER[args.optimizer] + pictures + frozen) / 2**30
-    counts = ", ".join(f"{value:,} {name}" for name, value in run.data.description.items() if value)
+    kinds = {name: value for name, value in run.data.description.items() if name not in ("training", "held out")}
+    counts = ", ".join(f"{value:,} {name}" for name, value in kinds.items() if value)
     weights = ", ".join(f"{weight:g} {name}" for name, weight in run.losses.weights.items())
     num_training, num_held_out = len(run.data.training), len(run.data.held_out)
     rate = f"{args.learning_rate:g}, {args.lr_scheduler}"
@@ -76,7 +77,7 @@ def describe(run: Run) -> str:
             f"losses: {weights}",
             f"optimiser: {args.optimizer}, learning rate {rate}, {args.mixed_precision} mixed precision",
             f"steps: {args.max_train_steps:,} of {per_step} examples "
-            f"({args.max_train_steps * per_step / num_training:.1f} epochs, {processes} processes)",
+            f"({args.max_train_steps * per_step / num_training:.1f} epochs, processes: {processes})",
             f"memory: about {memory:.2f} GiB a process for the networks, the optimiser and a batch",
             f"disk: about {needed_bytes(args, run.num_parameters) / 2**30:.2f} GiB",
             f"output: {args.output_dir}",
