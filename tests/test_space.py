@@ -101,9 +101,7 @@ def test_errors_of_another_process(model, tmp_path, zero_gpu):
     path.write_text("text")
     with pytest.raises(faces.Problem) as caught:
         draw(model, path, 0)
-    assert (
-        caught.value.message.startswith("'a &amp; b.png' is not a picture") or "a &amp; b.png" in caught.value.message
-    )
+    assert caught.value.message.startswith("a &amp; b.png is not a picture")
     assert caught.value.print_exception is False
 
 
