@@ -20,13 +20,13 @@ def test_equal_pictures_agree_and_do_not_differ(edge_detector_file):
     parser, distance = FaceParser.from_starter(), PerceptualDistance(edge_detector_file)
     with torch.no_grad():
         images = torch.rand(1, 3, 256, 256) * 2 - 1
-        assert compare(images.repeat(2, 1, 1, 1), parser, distance) == {
+        assert compare(images.repeat(2, 1, 1, 1), parser, distance, [(0, 1)]) == {
             "pixel_accuracy": 1,
             "mean_iou": 1,
             "perceptual": pytest.approx(0, abs=1e-6),
         }
         half = torch.cat([images, images.flip(-1)])
-        found = compare(half, parser, distance)
+        found = compare(half, parser, distance, [(0, 1)])
     assert found["pixel_accuracy"] < 1 and found["perceptual"] > 0.01
 
 

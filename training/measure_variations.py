@@ -9,7 +9,7 @@ them. The face parser that ships finds the parts of every variation. Written: va
 
 import argparse
 import json
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import torch
@@ -52,10 +52,11 @@ def variations(model: PSPModel, inputs: Tensor, number: int, seed: int) -> tuple
     return images[0], torch.cat(images[1:])
 
 
-def compare(images: Tensor, parser: FaceParser, distance: PerceptualDistance | None) -> dict[str, float]:
-    """Means over all pairs of pictures [N, 3, 256, 256] of one face."""
-    labels = parser(images).argmax(dim=1)  # [N, 256, 256]
-    pairs = list(combinations(range(len(images)), 2))
+def compare(
+    images: Tensor, parser: FaceParser, distance: PerceptualDistance | None, pairs: list[tuple[int, int]]
+) -> dict[str, float]:
+    """Means over pairs of the pictures [N, 3, 256, 256]."""
+    labels = torch.cat([parser(image).argmax(dim=1) for image in images.split(1)])  # [N, 256, 256]
     figures = [segmentation_figures(confusion(labels[i], labels[j])) for i, j in pairs]
     found = {name: sum(one[name] for one in figures) / len(pairs) for name in ("pixel_accuracy", "mean_iou")}
     if distance:
@@ -74,14 +75,15 @@ def main(args: argparse.Namespace) -> dict:
     for i in tqdm(range(len(pictures))[-args.num_inputs :], unit="input"):
         inputs = prepare_tensor(pictures.file(i), model.config.input_kind)
         answer, varied = variations(model, inputs, args.num_variations, args.seed)
-        found.append(compare(varied, parser, distance))
+        found.append(compare(varied, parser, distance, list(combinations(range(args.num_variations), 2))))
         answers.append(answer)
         if len(rows) < SHOWN:
             rows.append(torch.cat([visible(inputs)[0], answer[0], *varied], dim=2))  # [3, 256, (2 + N) 256]
     report: dict = {"model": args.model, "count": len(found), "variations": args.num_variations}
     report["variations of one input"] = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
     if len(answers) > 1:
-        report["answers to different inputs"] = compare(torch.cat(answers), parser, distance)
+        neighbours = list(pairwise(range(len(answers))))
+        report["answers to different inputs"] = compare(torch.cat(answers), parser, distance, neighbours)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     tensor_to_images(torch.cat(rows, dim=1)[None])[0].save(args.output_dir / "variations.png")
     (args.output_dir / "variations.json").write_text(json.dumps(report, indent=2) + "\n")
