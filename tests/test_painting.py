@@ -9,13 +9,14 @@ import gradio as gr
 import numpy as np
 import pytest
 from browser import drag, open_page, serve, sheet_on
+from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from psp_hub import PSPConfig, PSPModel
 from psp_hub.config import CONFIG_NAME
 from psp_hub.demo.faces import Answer, Problem, make_faces
-from psp_hub.demo.page import build_demo
+from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
 from psp_hub.demo.segmentation import LEGEND, blank_sheet, make_brush, painted_on, parse_photo, read_map, sheet
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
@@ -202,11 +203,23 @@ def test_models_that_the_page_cannot_show(model):
 
 
 @pytest.mark.slow
-def test_page_of_two_models(model, model_dir):
+def test_page_of_two_models(model, model_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     demo = build_demo([model, PSPModel.from_pretrained(model_dir)], FaceParser.from_starter())
     titles = [block.label for block in demo.blocks.values() if isinstance(block, gr.Tab)]
     assert titles == ["From a drawing", "Draw", "Upload", "From painted areas"]
     assert start_buttons(demo) == {"Label map": True, "Photo": True}
+    label_map().save(tmp_path / "map.png")
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
+    try:
+        client = Client(url, verbose=False, download_files=tmp_path / "results")
+        endpoints = client.view_api(return_format="dict")["named_endpoints"]
+        assert list(endpoints) == ["/draw_to_face", "/map_to_face"]
+        arguments = (handle_file(tmp_path / "map.png"), "CelebAMask-HQ", 0, 2, 1.0, 1.0)
+        file, gallery, _ = client.predict(*arguments, api_name="/map_to_face")
+        assert Path(file).read_bytes() == face(model, label_map()) and len(gallery) == 2
+    finally:
+        demo.close(verbose=False)
 
 
 def number(part: str) -> int:

@@ -162,8 +162,8 @@ def add_pad() -> gr.ImageEditor:
     )
 
 
-def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None) -> None:
-    """Fill the tab of the maps; without a face parser, no photo can be the start."""
+def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
+    """What makes faces: of a map's file, of what is on the painter, and of a map that the painter starts from."""
 
     def map_to_face(
         label_map: str | None,
@@ -215,6 +215,12 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
     ) -> Iterator[Answer]:
         yield from make_faces(model, start, seed, variations, strength, likeness, progress)
 
+    return map_to_face, paint_to_face, start_to_face
+
+
+def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None) -> None:
+    """Fill the tab of the maps; without a face parser, no photo can be the start."""
+    map_to_face, paint_to_face, start_to_face = face_makers(model)
     files = example_files("segmentation")
     gr.Markdown(TIP)
     part, size = add_legend()  # above both columns, so that map and face lie side by side

@@ -1,6 +1,6 @@
 """The tab on which a drawing becomes a face."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -67,8 +67,8 @@ def add_pad() -> gr.Sketchpad:
     )
 
 
-def add_sketch(model: PSPModel, demo: gr.Blocks) -> None:
-    """Fill the tab of the drawings."""
+def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
+    """What makes faces: of a drawing's file, and of what is on the pad."""
 
     def draw_to_face(
         drawing: str | None,
@@ -108,6 +108,12 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> None:
             raise Problem("There is no drawing yet. Draw a face first, or click an example.")
         yield from make_faces(model, drawing, seed, variations, strength, likeness, progress)
 
+    return draw_to_face, draw_from_pad
+
+
+def add_sketch(model: PSPModel, demo: gr.Blocks) -> None:
+    """Fill the tab of the drawings."""
+    draw_to_face, draw_from_pad = face_makers(model)
     files = example_files("sketch")
 
     def choose_example(index: int) -> tuple[str, gr.Tabs]:
