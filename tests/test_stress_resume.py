@@ -1,4 +1,4 @@
-"""Two points of `tests/stress_resume.py`, in the settings that differ; the program itself kills as often as one likes."""
+"""Two points of `tests/stress_resume.py` in each of its settings; the program itself kills as often as one likes."""
 
 import pytest
 from stress_resume import parse_args, stress
