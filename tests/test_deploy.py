@@ -322,7 +322,12 @@ def test_the_staged_space_serves_a_face(first_start, tmp_path):
     log = tmp_path / "log.txt"
     with serve(log=log, environment=environment, program=("-c", START), folder=stage) as url:
         # Only answers if the page listens on all addresses of the machine.
-        client = Client(url.replace("127.0.0.1", "127.0.0.2"), verbose=False, download_files=tmp_path / "results")
+        client = Client(
+            url.replace("127.0.0.1", "127.0.0.2"),
+            verbose=False,
+            download_files=tmp_path / "results",
+            httpx_kwargs={"timeout": 180},  # one busy core is enough
+        )
         example = stage / "psp_hub/starters/sketch/examples/child.png"
         face, *_ = client.predict(handle_file(example), 1, 1, 1.0, 1.0, api_name="/draw_to_face")
         with Image.open(face) as image:
