@@ -686,6 +686,7 @@ def test_two_processes_with_half_the_batch_are_one_with_all_of_it(launch_steps):
         for name, value in values.items():
             torch.testing.assert_close(others[name], value, rtol=1e-3, atol=1e-4)
     for row, other in zip(exports.read_history(alone), exports.read_history(both), strict=True):
+        assert other.pop("figure") == row.pop("figure")
         assert other == pytest.approx(row, rel=1e-4)
 
 
