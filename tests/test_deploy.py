@@ -335,5 +335,5 @@ def test_the_staged_space_serves_a_face(first_start, tmp_path):
     text = log.read_text()
     assert text.startswith(str(stage / "psp_hub/__init__.py"))
     assert "gradio.live" not in text
-    # One of gradio itself on a Space: its reloading needs the package `spaces`, which real ones have.
-    assert text.count("Traceback") == text.count("required to run hot-reloading")
+    # gradio has tracebacks of its own on what it takes for a Space; ours would name our files.
+    assert 'File "app.py"' not in text and f'File "{stage}' not in text
