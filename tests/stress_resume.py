@@ -174,7 +174,7 @@ def stress(args: argparse.Namespace, folder: Path) -> list[str]:
     seconds = finish(command(args, folder, "straight"), folder / "straight.log")
     print(f"straight: {args.steps} steps, {seconds:.1f} s", flush=True)
     words, log = command(args, folder, "killed"), folder / "killed.log"
-    kills = kill_and_resume(args, words, folder / "killed", log, pause=2 * seconds / args.steps)
+    kills = kill_and_resume(args, words, folder / "killed", log, pause=seconds / args.steps)
     finish(words, log)
     found = differences(folder / "straight", folder / "killed")
     print(f"{kills} kills, then resumed to the end: {', '.join(found) if found else 'the same, bit for bit'}")

@@ -561,14 +561,14 @@ def test_figures_are_means_over_examples_and_do_not_depend_on_processes(tiny_mod
         with torch.no_grad():
             return measure(tiny_model.encoder, losses, data, part, batch_size, torch.device("cpu"))
 
-    together = figures([sums(positions, 5)])
+    together = figures([sums(positions, 5)], 1.0)
     assert set(together) == {"w_error", "loss", "loss/w_norm"}
     assert together["loss"] == pytest.approx(together["w_error"] + 0.1 * together["loss/w_norm"], rel=1e-5)
     assert together["w_error"] == pytest.approx(
         w_error(tiny_model.encoder, data, positions, losses.w_error, 2), rel=1e-5
     )
-    apart = figures([sums(positions[::2], 2), sums(positions[1::2], 1), {"examples": 0.0}])
-    for name in ("w_error", "loss/w_norm"):
+    apart = figures([sums(positions[::2], 2), sums(positions[1::2], 1), {"examples": 0.0}], 1.0)
+    for name in ("w_error", "loss/w_norm", "loss"):
         assert apart[name] == pytest.approx(together[name], rel=1e-5)
     assert chosen_figure(together, losses) == "w_error"
     assert chosen_figure({"loss": 1.0}, losses) == "loss"

@@ -64,7 +64,9 @@ def measure(
     for batch in validation_batches(data, positions, batch_size, device):
         delta, n = encoder(batch["input"].float()).float(), len(batch["input"])
         total, parts = losses(delta, batch)
-        found = {LOSS: total, **parts}
+        # The error of the styles is a ratio over the whole set, and joins the loss there.
+        w_part = losses.weights.get("w", 0.0) * parts.pop("loss/w", 0.0)
+        found = {LOSS: total - w_part, **parts}
         found = {name: value.item() * n for name, value in found.items()} | {"examples": n}
         if losses.w_error is not None:
             known = batch["has_w"] if "has_w" in batch else torch.ones(n, dtype=torch.bool, device=device)
@@ -75,17 +77,19 @@ def measure(
     return sums
 
 
-def figures(parts: list[dict[str, float]]) -> dict[str, float]:
+def figures(parts: list[dict[str, float]], w_weight: float) -> dict[str, float]:
     """Means over all examples, from the sums that each process has made with `measure`.
 
-    `w_error` is that of the whole set, as in `WError`; `loss` and its parts are means.
+    `w_error` is that of the whole set, as in `WError`, and `w_weight` its weight in the loss; all else are means.
     """
     sums: dict[str, float] = {}
     for name, value in (item for part in parts for item in part.items()):
         sums[name] = sums.get(name, 0.0) + value
     examples, error, mean_face = (sums.pop(name, 0.0) for name in ("examples", "error", "mean face"))
     found = {W_ERROR: error / mean_face} if mean_face else {}
-    return found | {name: value / examples for name, value in sums.items() if name != "loss/w"}
+    found |= {name: value / examples for name, value in sums.items()}
+    found[LOSS] += w_weight * found.get(W_ERROR, 0.0)
+    return found
 
 
 def validate(
@@ -103,7 +107,8 @@ def validate(
     average.eval()
     mine = held_out[accelerator.process_index :: accelerator.num_processes]
     sums = measure(average, losses, data, mine, batch_size, accelerator.device)
-    return figures(gather_object([sums]) if accelerator.num_processes > 1 else [sums])
+    all_sums = gather_object([sums]) if accelerator.num_processes > 1 else [sums]
+    return figures(all_sums, losses.weights.get("w", 0.0))
 
 
 def chosen_figure(found: dict[str, float], losses: TrainingLosses) -> str:
