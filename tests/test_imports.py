@@ -25,7 +25,7 @@ LEVELS = [
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 # Of the demo, the training and the tests.
-OPTIONAL = ("gradio", "accelerate", "lpips", "torchvision", "tensorboard")
+OPTIONAL = ("gradio", "accelerate", "datasets", "lpips", "torchvision", "tensorboard")
 
 
 def imports(path: Path) -> set[str]:
@@ -70,6 +70,11 @@ def test_the_package_needs_neither_training_nor_app_nor_their_libraries(path):
 @pytest.mark.parametrize("path", files("training"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_training_does_not_import_the_app(path):
     assert tops(path).isdisjoint({"app", "gradio", "tests"})
+
+
+@pytest.mark.parametrize("path", files("space_config"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_space_imports_neither_training_nor_the_app(path):
+    assert tops(path).isdisjoint({"training", "app", "tests", "accelerate", "lpips", "torchvision"})
 
 
 def test_no_program_hides_a_library():
