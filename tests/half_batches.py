@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from psp_hub import PSPModel
-from training.distributed import prepare_batch_norm
+from training.distributed import keep_process_group, prepare_batch_norm
 from training.losses import WError
 
 EXAMPLES = 8
@@ -20,6 +20,7 @@ EXAMPLES = 8
 
 def main(model_dir: str, batch_norm: str, output: str) -> None:
     dist.init_process_group("gloo")
+    keep_process_group()
     rank, processes = dist.get_rank(), dist.get_world_size()
     model = PSPModel.from_pretrained(model_dir, torch_dtype=torch.float64)
     w_error = WError(model.generator).double()

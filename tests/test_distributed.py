@@ -47,9 +47,31 @@ def test_frozen_batch_norms_use_the_running_statistics():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for threads in /proc")
+def test_a_kept_process_group_is_not_taken_apart(tmp_path, kept):
+    """A run once hung for good: the destructor of gloo's group waited for the group's thread."""
+    program = f"""
+import gc
+from pathlib import Path
+import torch.distributed as dist
+from training.distributed import keep_process_group
+dist.init_process_group("gloo", init_method="file://{tmp_path}/store", rank=0, world_size=1)
+if {kept}:
+    keep_process_group()
+dist.barrier()
+dist.destroy_process_group()
+gc.collect()
+print(any("gloo_runloop" in path.read_text() for path in Path("/proc/self/task").glob("*/comm")))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
+    assert result.stdout.strip() == str(kept)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["synced", "frozen"])
 def test_half_batches_add_up_to_the_whole(model_dir, tmp_path, batch_norm):
-    """Weights and statistics after three steps, with 1, 2 and 4 processes; in float64, equal to 11 digits."""
+    """Weights and statistics after three steps, with 1 and 2 processes; in float64, equal to 11 digits."""
 
     def steps(processes: int, mode: str = batch_norm) -> dict[str, torch.Tensor]:
         output = tmp_path / f"{mode}-{processes}.safetensors"
@@ -64,6 +86,6 @@ def test_half_batches_add_up_to_the_whole(model_dir, tmp_path, batch_norm):
         return max(((value - twin).abs().max() / value.abs().max()).item() for value, twin in pairs)
 
     whole = steps(1)
-    assert max(difference(whole, steps(processes)) for processes in (2, 4)) < 1e-11
+    assert difference(whole, steps(2)) < 1e-11
     if batch_norm == "synced":
         assert difference(whole, steps(2, "local")) > 1e-3

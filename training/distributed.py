@@ -1,5 +1,7 @@
 """What several processes share besides gradients, so that they train as one process on the whole batch would."""
 
+import ctypes
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -10,6 +12,16 @@ BATCH_NORM_MODES = ("synced", "local", "frozen")
 
 def num_processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def keep_process_group() -> None:
+    """Keep the group of processes until this process is gone, whoever else lets go of it.
+
+    torch 2.13 may hang at the end of a run: the last to let go of a gloo group (DistributedDataParallel, as a rule)
+    waits for the group's thread while it holds Python's lock, and that thread needs the lock to drop its last work.
+    """
+    if dist.is_available() and dist.is_initialized():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(dist.group.WORLD))
 
 
 def process_mean(value: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from psp_hub.memory import keep_freed_memory
 from training.arguments import parse_args
 from training.build import Run, build
 from training.checkpoints import StopSignals, check_same_run, find_checkpoint, step_of
+from training.distributed import keep_process_group
 from training.exports import MODEL_NAME, forget_after, read_best
 from training.loop import train_steps
 from training.output_folder import check_room, claimed
@@ -40,12 +41,14 @@ def make_accelerator(args: argparse.Namespace) -> Accelerator:
             f"--report_to {args.report_to} is not installed: pip install {args.report_to}, or choose none"
         )
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.allow_tf32
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
         gradient_accumulation_steps=args.gradient_accumulation_steps,
         log_with=None if args.report_to == "none" or args.dry_run else args.report_to,
         project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir / "logs"),
     )
+    keep_process_group()
+    return accelerator
 
 
 def start_records(args: argparse.Namespace, accelerator: Accelerator) -> None:
