@@ -600,6 +600,7 @@ def test_a_compiled_encoder_keeps_its_names_and_its_answers(make_encoder):
 def test_without_a_compiler_nothing_is_compiled(make_encoder, monkeypatch, tmp_path, caplog):
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, str(tmp_path / "no-compiler")))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    torch._dynamo.reset()  # what an earlier test has compiled
     encoder = make_encoder()
     assert not compile_encoder(encoder)
     assert "no working compiler, --compile is left out: " in caplog.text
