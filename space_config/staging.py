@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import yaml
 from huggingface_hub import SpaceCard, SpaceHardware
 from huggingface_hub.constants import REPOCARD_NAME
 
@@ -93,7 +94,7 @@ def check_card(folder: Path) -> None:
     """Check the settings at the top of the card, which tell the Hub how to run the Space."""
     try:
         card = SpaceCard.load(folder / REPOCARD_NAME).data.to_dict()
-    except Exception as error:  # noqa: BLE001 - of the YAML library, which is not ours to name
+    except (ValueError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"the settings of the Space's card are not valid YAML: {error}") from error
     expected = {
         "title": r".+",

@@ -11,7 +11,7 @@ from PIL import Image
 from psp_hub.face_parser import FaceParser
 from psp_hub.loading import load_component
 from training import evaluate_parser, train_parser
-from training.parsing import LabelledPhotos, confusion, flip_labels, read_labels, segmentation_figures
+from training.parsing import LabelledPhotos, confusion, flip_labels, segmentation_figures
 from training.train_parser import parser_loss
 
 TINY = {"stem_width": 16, "stage_widths": (16, 16, 32), "stage_depths": (1, 1, 1), "decoder_width": 16}
@@ -89,11 +89,14 @@ def test_changes_are_a_function_of_the_key_and_move_both(faces):
         assert image[:, labels == 1].mean() > image[:, labels == 13].mean()
 
 
-@pytest.mark.parametrize(("value", "mode"), [(19, "L"), (0, "RGB")])
-def test_what_is_no_label_map_is_refused(tmp_path, value, mode):
-    Image.new(mode, (8, 8), value).save(tmp_path / "map.png")
-    with pytest.raises(ValueError, match="map.png is not a label map: expected one number of 0 to 18"):
-        read_labels(tmp_path / "map.png")
+def test_maps_that_do_not_fit_are_named(faces):
+    labels = Image.open(faces / "masks" / "0003.png").point(lambda value: value + 10)
+    labels.save(faces / "masks" / "0003.png")
+    with pytest.raises(ValueError, match="0003.png: .*23"):
+        LabelledPhotos(faces / "images", faces / "masks", slice(None))
+    (faces / "masks" / "0003.png").unlink()
+    with pytest.raises(ValueError, match="1 pictures have no partner of the same name .*0003.png"):
+        LabelledPhotos(faces / "images", faces / "masks", slice(None))
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Where the parts of a face are, read off the generator's own features: styles in, label map out, without the picture.
 
-The features of 32 pixels already hold the layout of the face, and cost a hundredth of the picture to compute. A small
-head turns them into a label map (the idea of DatasetGAN, Zhang et al. 2021); gradients pass through it into the
-styles, so that an encoder can be told where its face differs from the map. The head is fitted on pairs:
+The features of 32 pixels already hold the layout of the face, at a small part of the cost of the picture. A small head
+turns them into a label map (the idea of DatasetGAN, Zhang et al. 2021); gradients pass through it into the styles, so
+that an encoder can be told where its face differs from the map. The head is fitted on pairs:
 
     python training/layout.py --pairs_dir pairs --labels_dir labels --output layout.safetensors
 """
@@ -72,7 +72,7 @@ class LayoutHead(nn.Module):
         return F.pixel_shuffle(self.classify(x), MAP_SIZE // FEATURE_SIZE)  # [N, 19, 64, 64]
 
 
-def layout_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def layout_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of each map, [N]: every answered pixel stands for all true ones that it covers.
 
     Args:
@@ -81,8 +81,6 @@ def layout_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = N
     """
     covered = F.pixel_unshuffle(labels[:, None], labels.shape[-1] // logits.shape[-1]).long()  # [N, 16, 64, 64]
     log_p = logits.float().log_softmax(dim=1)
-    if class_weights is not None:
-        log_p = log_p * class_weights.view(1, -1, 1, 1)
     return -log_p.gather(1, covered).mean(dim=(1, 2, 3))
 
 

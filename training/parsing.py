@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from psp_hub.label_maps import CLASS_NAMES, NUM_CLASSES
 from training.faces import FacePhotos
+from training.folders import FolderPictures, match, read, read_labels
 
 # Classes of the left and the right side, which a flip exchanges: eyes, brows, ears.
 SIDES = ((4, 5), (6, 7), (8, 9))
@@ -24,29 +24,22 @@ def flip_labels(labels: Tensor) -> Tensor:
     return names[labels.flip(-1).long()]
 
 
-def read_labels(path: Path) -> Tensor:
-    """A palette or grey picture of class numbers -> [256, 256], uint8.
-
-    Raises:
-        ValueError: a number that is no class.
-    """
-    labels = np.array(Image.open(path).resize((256, 256), Image.Resampling.NEAREST), np.uint8)
-    if labels.ndim != 2 or labels.max() >= NUM_CLASSES:
-        raise ValueError(f"{path.name} is not a label map: expected one number of 0 to {NUM_CLASSES - 1} a pixel")
-    return torch.from_numpy(labels)
-
-
 class LabelledPhotos(Dataset):
     """Photos and their label maps of the same name; with `seed`, changed anew in every epoch.
 
     Items are (image [3, 256, 256] in [-1, 1], labels [256, 256]). The key is (epoch, i): an item depends on it and
     the seed alone. Everything is kept in memory as bytes.
+
+    Raises:
+        ValueError: photos without a map or maps without a photo, or one that cannot be read.
     """
 
     def __init__(self, images_dir: Path, masks_dir: Path, part: slice, seed: int | None = None):
         photos = FacePhotos(images_dir, part)
         self.images = torch.stack([((image + 1) * 127.5).round().byte() for image in photos])
-        self.labels = torch.stack([read_labels(masks_dir / f"{path.stem}.png") for path in photos.paths])
+        masks = FolderPictures(masks_dir)
+        mask_of = [mask for mask, _ in match(masks, photos.pictures)]
+        self.labels = torch.stack([read(masks, mask_of[i], read_labels) for i in photos.indices])
         self.seed = seed
 
     def __len__(self) -> int:

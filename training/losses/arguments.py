@@ -43,7 +43,7 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         "--lpips_unweighted",
         action="store_true",
         help="the trunk is not torchvision's (such as HED's VGG16): leave out the weights learned for that one; the "
-        "distances are then about ten times larger, and want a smaller --lpips_weight",
+        "distances are then larger, and want a smaller --lpips_weight",
     )
     group.add_argument("--recogniser", metavar="FILE", help="MobileFaceNet or ArcFace IR-SE50, safetensors or .pth")
     group.add_argument("--identity_net", type=Path, help="made by training/identity.py; adds an identity loss")

@@ -15,7 +15,7 @@ class LayoutLoss(Frozen):
 
     Args:
         head: a frozen network that reads the layout off the generator's features at 32 px.
-        share: of the batch that is looked at, for the features cost as much as the light encoder.
+        share: of the batch that is looked at: the features take time.
 
     Raises:
         ValueError: a share out of 0 to 1.
