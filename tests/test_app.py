@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
+import torch
 from browser import OPENER, ROOT, draw_face, open_accordion, open_page, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -24,7 +26,7 @@ from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
 from psp_hub.demo.sketch import show_upload
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.model import STARTERS, PSPModel
-from psp_hub.preprocessing import MAX_PIXELS
+from psp_hub.preprocessing import MAX_PIXELS, tensor_to_images
 
 spec = importlib.util.spec_from_file_location("app", ROOT / "app.py")
 app = importlib.util.module_from_spec(spec)
@@ -56,17 +58,21 @@ def drawing(tmp_path: Path) -> str:
 def faces(model: PSPModel, picture: str, seed: float | None = 0, **options: float) -> list[bytes]:
     """The last answer's PNG files: the face, then its variations."""
     settings = {"variations": 2, "strength": 1.0, "likeness": 1.0} | options
-    for face, gallery, _ in make_faces(model, picture, seed, **settings, progress=gr.Progress()):
+    for face, gallery, *_ in make_faces(model, picture, seed, **settings, progress=gr.Progress()):
         files = [Path(path).read_bytes() for path in (face, *(path for path, _ in gallery))]
     return files
 
 
 def test_the_face_comes_first_then_its_variations(model, drawing):
     answers = []
-    for face, gallery, seen in make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
+    for face, gallery, seen, latents in make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
         with Image.open(face) as image:
             assert (image.format, image.size) == ("PNG", (64, 64))
         assert (seen.mode, seen.size) == ("L", (256, 256))
+        assert (latents.dtype, latents.shape) == (np.float32, (8, 32))
+        painted = tensor_to_images(model.decode(torch.from_numpy(latents)[None]))[0]
+        with Image.open(face) as image:
+            assert painted.tobytes() == image.tobytes()
         answers.append((Path(face).name, [(Path(path).name, caption) for path, caption in gallery]))
     names = [(f"face-seed-{seed}.png", f"seed {seed}") for seed in (8, 9, 10)]
     assert answers == [("face-seed-7.png", names[:i]) for i in range(4)]
@@ -330,3 +336,11 @@ def test_a_person_at_the_page(first_start, tmp_path):
         page.get_by_text("select the draw tool").wait_for(state="detached")
         assert not overflows()
     assert troubles == []
+
+
+def test_edit_needs_a_face(demo, handlers, model, drawing):
+    with pytest.raises(Problem, match="There is no face yet"):
+        handlers["take"](None)
+    *_, latents = next(handlers["draw_to_face"](drawing, 3, 1, 1.0, 1.0))
+    start, tabs = handlers["take"](latents)
+    assert (start == latents).all() and tabs.selected == "mix"

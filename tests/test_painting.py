@@ -68,7 +68,7 @@ def face(model: PSPModel, picture: str | Image.Image, seed: int = 0) -> bytes:
 
 def test_a_map_becomes_a_face(model, tmp_path):
     label_map().save(tmp_path / "map.png")
-    *_, (file, gallery, seen) = make_faces(model, str(tmp_path / "map.png"), 3, 2, 1.0, 1.0, gr.Progress())
+    *_, (file, gallery, seen, _) = make_faces(model, str(tmp_path / "map.png"), 3, 2, 1.0, 1.0, gr.Progress())
     assert Path(file).name == "face-seed-3.png" and [caption for _, caption in gallery] == ["seed 4", "seed 5"]
     assert (seen.mode, seen.size) == ("P", (256, 256))
     assert face(model, label_map()) == face(model, sheet(label_map())), "colours or numbers, it is the same map"
@@ -194,7 +194,7 @@ def test_legend_names_every_class():
 def test_models_that_the_page_cannot_show(model):
     photo = PSPModel(model.encoder, model.generator, PSPConfig("inversion", "photo"))
     for models, words in (
-        ([], "there is no model to show"),
+        ([], "there is nothing to show"),
         ([model, model], "segmentation and segmentation both have the input labels"),
         ([photo], r"no tab for inversion \(input photo\); it has for drawing and labels"),
     ):
@@ -207,7 +207,7 @@ def test_page_of_two_models(model, model_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     demo = build_demo([model, PSPModel.from_pretrained(model_dir)], FaceParser.from_starter())
     titles = [block.label for block in demo.blocks.values() if isinstance(block, gr.Tab)]
-    assert titles == ["From a drawing", "Draw", "Upload", "From painted areas"]
+    assert titles == ["Sketch", "Draw", "Upload", "Segmentation", "Mix & edit", "About"]
     assert start_buttons(demo) == {"Label map": True, "Photo": True}
     label_map().save(tmp_path / "map.png")
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
@@ -307,7 +307,7 @@ def test_a_person_at_the_painter(labels_dir, model_dir, tmp_path, portrait):
     log = tmp_path / "log.txt"
     with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
         tab = Tab(page)
-        page.get_by_role("tab", name="From painted areas").click()
+        page.get_by_role("tab", name="Segmentation").click()
         page.locator("#segmentation-pad button[aria-label='Brush']").wait_for()
         page.screenshot(path=tmp_path / "empty.png", full_page=True)
         for name, message in (
@@ -354,7 +354,7 @@ def test_what_is_painted_is_seen_in_the_face(first_start, tmp_path):
 
     with serve(log=log, environment=environment) as url, open_page(url) as (page, troubles):
         tab = Tab(page)
-        page.get_by_role("tab", name="From painted areas").click()
+        page.get_by_role("tab", name="Segmentation").click()
         page.locator("#segmentation-pad button[aria-label='Brush']").wait_for()
         before = parse(tab.started("Label map", EXAMPLES / "man.png"))
         tab.wait_for("Skin", 0.4, 0.6)

@@ -71,7 +71,7 @@ def zero_gpu(monkeypatch: pytest.MonkeyPatch) -> ZeroGPU:
 
 def draw(model: PSPModel, path: Path, seed: int) -> list[list[bytes]]:
     answers = faces.make_faces(model, str(path), seed, 2, 1.0, 1.0, gr.Progress())
-    return [[Path(p).read_bytes() for p in (face, *(p for p, _ in gallery))] for face, gallery, _ in answers]
+    return [[Path(p).read_bytes() for p in (face, *(p for p, _ in gallery))] for face, gallery, *_ in answers]
 
 
 @pytest.fixture

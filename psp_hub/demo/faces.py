@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -25,8 +26,9 @@ from psp_hub.tasks import mixed_groups
 
 MAX_VARIATIONS = 8
 
-# Face (a file), its variations so far with captions, and the picture as the encoder gets it.
-Answer = tuple[str, list[tuple[str, str]], Image.Image]
+# Face (a file), its variations so far with captions, the picture as the encoder gets it, and the face's styles: an
+# array of float32 [num_ws, w_dim], for the pages of this computer and of ZeroGPU take arrays alike.
+Answer = tuple[str, list[tuple[str, str]], Image.Image, np.ndarray]
 
 # How each kind of picture is cleaned, and how the encoder takes it then.
 INPUTS: dict[str, tuple[Callable[[Image.Image], Image.Image], Callable[[Image.Image], Tensor]]] = {
@@ -56,13 +58,13 @@ def whole_number(value: float | None, name: str, low: int, high: int) -> int:
 
 
 @torch.no_grad()
-def paint(model: PSPModel, ws: Tensor, seed: int, strength: float, folder: str) -> str:
-    """Paint the face `ws` with what the input leaves open taken from `seed`; returns the path of the PNG."""
+def paint(model: PSPModel, ws: Tensor, seed: int, strength: float, folder: str) -> tuple[str, np.ndarray]:
+    """Paint the face `ws` with what the input leaves open taken from `seed`; returns the PNG's path and the styles."""
     groups = mixed_groups(model.config.task)
     mixed = model.mix(ws, seed=seed, groups=groups, strength=strength)
     path = Path(folder, f"face-seed-{seed}.png")  # people download it under this name
     tensor_to_images(model.decode(mixed))[0].save(path)
-    return str(path)
+    return str(path), mixed[0].float().cpu().numpy()
 
 
 def make_faces(
@@ -108,12 +110,12 @@ def paint_faces(
         with torch.no_grad():
             ws = model.encode(to_tensor(seen), truncation_psi=likeness)
         progress((0, variations + 1), desc="Painting the face", unit="faces")
-        face = paint(model, ws, seed, strength, folder)
+        face, latents = paint(model, ws, seed, strength, folder)
     except ValueError as error:
         raise Problem(str(error)) from error
     gallery: list[tuple[str, str]] = []
-    yield face, gallery, seen
+    yield face, gallery, seen, latents
     for i in range(1, variations + 1):
         progress((i, variations + 1), desc=f"Painting variation {i} of {variations}", unit="faces")
-        gallery.append((paint(model, ws, seed + i, strength, folder), f"seed {seed + i}"))
-        yield face, gallery, seen
+        gallery.append((paint(model, ws, seed + i, strength, folder)[0], f"seed {seed + i}"))
+        yield face, gallery, seen, latents

@@ -1,20 +1,24 @@
-"""The page: its frame, its looks, and a tab for each task that there is a model for."""
+"""The page: its frame, its looks, and its tabs."""
 
 from collections.abc import Iterable
 
 import gradio as gr
+from torch import nn
 
-from psp_hub.demo import segmentation, sketch
+from psp_hub.config import PSPConfig
+from psp_hub.demo import mix, segmentation, sketch
 from psp_hub.face_parser import FaceParser
 from psp_hub.model import PSPModel
 
 HOUR = 3600
 HEADER = "Draw a face, see a photo"
-INTROS = {  # by the kind of input
-    "drawing": "Draw a face, or upload a drawing of one, and press the button: ",
-    "labels": "Paint where hair, skin, eyes and the other parts of a face are, and press the button: ",
+INTROS = {  # by tab
+    "sketch": "Draw a face, or upload a drawing of one, and press the button: ",
+    "segmentation": "Paint where hair, skin, eyes and the other parts of a face are, and press the button: ",
 }
 OUTRO = "out comes a photo of a person who does not exist."
+MISSING = """There is no model for this tab yet. Start the page with one: `python app.py --model NAME`, where NAME is a
+folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub."""
 ABOUT = """**How it works, and where it ends.** A small neural network reads what you draw and describes the face in
 numbers; a second one paints that face. The painter learned from 70,000 photos (the FFHQ data set, licensed for
 non-commercial use). The faces are made up: a likeness to somebody is chance. The painter has the biases of its photos:
@@ -34,7 +38,6 @@ CSS = """
 .status .wrap:has(.error) {display: none}
 .status .wrap:not(.hide, :has(.error)) ~ .html-container {visibility: hidden}
 .status .progress-text {display: none}
-#about {font-size: var(--text-sm); color: var(--body-text-color-subdued)}
 """
 # What `launch` needs so that the page looks and behaves as planned, in tests as well.
 LAUNCH_OPTIONS = {
@@ -47,45 +50,78 @@ LAUNCH_OPTIONS = {
     "footer_links": [],
     "quiet": True,
 }
-TITLES = {"drawing": sketch.TITLE, "labels": segmentation.TITLE}  # of the tabs, in their order
+# Where a model goes: drawings and maps by the kind of input, photos by the task.
+TITLES = {"sketch": sketch.TITLE, "segmentation": segmentation.TITLE}
+TABS = {"drawing": "sketch", "labels": "segmentation"}
 
 
-def build_demo(models: Iterable[PSPModel], parser: FaceParser | None = None) -> gr.Blocks:
+def tab_of(config: PSPConfig) -> str:
+    """The key of `TITLES` where a model is shown.
+
+    Raises:
+        ValueError: the page has no tab for it.
+    """
+    if config.input_kind not in TABS:
+        raise ValueError(
+            f"the page has no tab for {config.task} (input {config.input_kind}); it has for {' and '.join(TABS)}"
+        )
+    return TABS[config.input_kind]
+
+
+def sort_models(models: Iterable[PSPModel]) -> dict[str, PSPModel]:
+    """Models by their tabs.
+
+    Raises:
+        ValueError: two for one tab, or one that the page has no tab for.
+    """
+    by_tab: dict[str, PSPModel] = {}
+    for model in models:
+        tab, task = tab_of(model.config), model.config.task
+        if tab in by_tab:
+            kind = model.config.input_kind
+            raise ValueError(f"{by_tab[tab].config.task} and {task} both have the input {kind}, expected one model")
+        by_tab[tab] = model
+    return by_tab
+
+
+def build_demo(
+    models: Iterable[PSPModel], parser: FaceParser | None = None, generator: nn.Module | None = None
+) -> gr.Blocks:
     """Build the page; `launch(**LAUNCH_OPTIONS)` starts it.
 
     Args:
-        models: at most one for each kind of input in `TITLES`; they may share a generator.
+        models: at most one for each tab in `TITLES`; a tab without one says how to get one.
         parser: turns photos into maps; without it, the page does not offer that.
+        generator: paints what is mixed and edited; by default the first model's. Faces of models with other ones
+            cannot be edited.
 
     Raises:
-        ValueError: no model, two for one kind of input, or one for a kind that the page has no tab for.
+        ValueError: neither a model nor a generator, two models for one tab, or one that the page has no tab for.
     """
-    by_kind: dict[str, PSPModel] = {}
-    for model in models:
-        kind, task = model.config.input_kind, model.config.task
-        if kind not in TITLES:
-            raise ValueError(f"the page has no tab for {task} (input {kind}); it has for {' and '.join(TITLES)}")
-        if kind in by_kind:
-            raise ValueError(f"{by_kind[kind].config.task} and {task} both have the input {kind}, expected one model")
-        by_kind[kind] = model
-    if not by_kind:
-        raise ValueError(f"there is no model to show; expected one for {' or '.join(TITLES)}")
-
-    def fill(kind: str) -> None:
-        gr.Markdown(INTROS[kind] + OUTRO)
-        if kind == "drawing":
-            sketch.add_sketch(by_kind[kind], demo)
-        else:
-            segmentation.add_segmentation(by_kind[kind], demo, parser)
+    by_tab = sort_models(models)
+    if generator is None and not by_tab:
+        raise ValueError("there is nothing to show; expected a model or a generator")
+    generator = next(iter(by_tab.values())).generator if generator is None else generator
+    add = {"sketch": sketch.add_sketch, "segmentation": lambda *args: segmentation.add_segmentation(*args, parser)}
 
     with gr.Blocks(title=HEADER, delete_cache=(HOUR, 24 * HOUR)) as demo:
         gr.Markdown(f"# {HEADER}")
-        if len(by_kind) == 1:
-            fill(*by_kind)
-        else:
-            with gr.Tabs():
-                for kind in (kind for kind in TITLES if kind in by_kind):
-                    with gr.Tab(TITLES[kind], id=kind):
-                        fill(kind)
-        gr.Markdown(ABOUT, elem_id="about")
+        results = {}
+        with gr.Tabs() as tabs:
+            for tab, title in TITLES.items():
+                with gr.Tab(title, id=tab):
+                    if tab in by_tab:
+                        gr.Markdown(INTROS[tab] + OUTRO)
+                        results[tab] = add[tab](by_tab[tab], demo)
+                    else:
+                        gr.Markdown(MISSING.format(task=tab))
+            with gr.Tab(mix.TITLE, id=mix.TAB):
+                mixing = mix.add_mix(generator)
+            with gr.Tab("About", id="about"):
+                gr.Markdown(ABOUT)
+        for tab, result in results.items():
+            if by_tab[tab].generator is generator:
+                mixing.receive(result, tabs)
+            else:
+                result.edit.visible = False
     return demo.queue(max_size=20)

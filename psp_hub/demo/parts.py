@@ -10,6 +10,7 @@ from psp_hub.demo.faces import MAX_VARIATIONS
 from psp_hub.model import STARTERS
 
 PAD_SIDE = 512
+STATE_SECONDS = 24 * 3600  # a face can be sent on for as long as its file is kept
 
 # One face at a time: a second one would only make both slower.
 WORK = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -54,16 +55,22 @@ def show_result(face: str) -> str:
 
 @dataclass
 class Results:
-    """Where the answers of a tab go; `status` also shows how far the work is."""
+    """Where the answers of a tab go; `status` also shows how far the work is.
+
+    `latents` holds the styles of the face, an array of float32 [num_ws, w_dim], None before the first one: the page
+    sends them to the tab where faces are edited when `edit` is pressed.
+    """
 
     face: gr.Image
     status: gr.HTML
     gallery: gr.Gallery
     seen: gr.Image
+    latents: gr.State
+    edit: gr.Button
 
     @property
     def outputs(self) -> list[Component]:
-        return [self.face, self.gallery, self.seen]
+        return [self.face, self.gallery, self.seen, self.latents]
 
     @property
     def work(self) -> dict:
@@ -89,13 +96,14 @@ def add_results(task: str, tip: str, seen: str) -> Results:
     """The face, a line of text, the variations, and what the network saw."""
     tools = {"buttons": ["download", "fullscreen"], "show_label": False}
     face = gr.Image(label="Face", elem_id=f"{task}-face", **tools, **PICTURE)
+    edit = gr.Button("Edit this face", size="sm", elem_id=f"{task}-edit")
     status = gr.HTML(tip, min_height=64, elem_id=f"{task}-status", elem_classes="status")
     gallery = gr.Gallery(
         label="Variations", height="auto", elem_id=f"{task}-gallery", elem_classes="faces", **tools, **PICTURE
     )
     with gr.Accordion("What the network saw", open=False):
         image = gr.Image(label=seen, height=256, **PICTURE)
-    return Results(face, status, gallery, image)
+    return Results(face, status, gallery, image, gr.State(time_to_live=STATE_SECONDS), edit)
 
 
 def example_files(task: str) -> list[str]:

@@ -11,6 +11,7 @@ from psp_hub.demo.parts import (
     HIDDEN,
     PAD_SIDE,
     QUICK,
+    Results,
     add_examples,
     add_results,
     add_settings,
@@ -25,7 +26,7 @@ from psp_hub.model import PSPModel
 from psp_hub.pictures import ENCODER_SIZE
 from psp_hub.preprocessing import open_image, prepare_labels
 
-TITLE = "From painted areas"
+TITLE = "Segmentation"
 TIP = "Pick a part of the face, then paint where it is. Every colour stands for one part."
 SEED_HINT = "A map has no colours of skin or hair; this number picks them."
 VARIATIONS_TIP = "The same map with the next seeds. Click one to see it large."
@@ -218,7 +219,7 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
     return map_to_face, paint_to_face, start_to_face
 
 
-def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None) -> None:
+def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None) -> Results:
     """Fill the tab of the maps; without a face parser, no photo can be the start."""
     map_to_face, paint_to_face, start_to_face = face_makers(model)
     files = example_files("segmentation")
@@ -267,3 +268,4 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
     demo.load(lambda: first, None, pad, **QUICK).then(None, js=fit_pad("segmentation-pad"), **HIDDEN)
     gr.on([button.click, examples.click], None, js=show_result("segmentation-face"), **HIDDEN)
     gr.on([blank.click, pad.clear], None, js=take_brush("segmentation-pad"), **HIDDEN)
+    return results

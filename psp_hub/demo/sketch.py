@@ -12,6 +12,7 @@ from psp_hub.demo.parts import (
     PAD_SIDE,
     PICTURE,
     QUICK,
+    Results,
     add_examples,
     add_results,
     add_settings,
@@ -22,7 +23,7 @@ from psp_hub.demo.parts import (
 from psp_hub.model import PSPModel
 from psp_hub.preprocessing import open_image
 
-TITLE = "From a drawing"
+TITLE = "Sketch"
 PREVIEW_SIDE = 1024
 TIP = "From the front, large, in the middle: hair, eyes, nose and mouth."
 SEED_HINT = "A drawing has no colours; this number picks them."
@@ -111,7 +112,7 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
     return draw_to_face, draw_from_pad
 
 
-def add_sketch(model: PSPModel, demo: gr.Blocks) -> None:
+def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
     """Fill the tab of the drawings."""
     draw_to_face, draw_from_pad = face_makers(model)
     files = example_files("sketch")
@@ -146,3 +147,4 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> None:
     gr.on([demo.load, pad.clear], None, js=take_brush("sketch-pad"), **HIDDEN)
     chosen = examples.click(choose_example, examples, [upload, tabs], **QUICK)
     chosen.then(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
+    return results
