@@ -18,7 +18,7 @@ LEVELS = [
     {"saving", "preprocessing"},
     {"heads", "face_parser"},
     {"encoder", "generators"},
-    {"pretrained"},
+    {"pretrained", "latents_file", "refinement"},
     {"model"},
     {"conversion"},
     {"cli", "demo", "__init__"},
