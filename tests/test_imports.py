@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower rows only; those of a folder also from each other. A new module needs a place here.
 LEVELS = [
     {"config", "pictures", "label_maps", "latents", "layers", "memory", "tasks", "trunk", "checkpoints", "original"},
-    {"loading", "cards", "hub", "line_drawings"},
+    {"directions", "loading", "cards", "hub", "line_drawings"},
     {"saving", "preprocessing"},
     {"heads", "face_parser"},
     {"encoder", "generators"},
