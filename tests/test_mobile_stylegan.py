@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from psp_hub.generators import load_generator
-from psp_hub.generators.mobile_stylegan import MobileStyleGAN
+from psp_hub.generators.mobile_stylegan import MobileStyleGAN, halve_kernel
 from psp_hub.generators.random_face import convert
 from psp_hub.latents import random_z
 from psp_hub.loading import load_component
@@ -294,3 +294,55 @@ def test_default_generator_equals_the_original(default_generator, golden_mobiles
 @pytest.mark.slow
 def test_default_w_avg_is_close_to_the_original(default_generator, golden_mobilestylegan):
     assert F.cosine_similarity(default_generator.w_avg, golden_mobilestylegan["w_avg"], dim=0) > 0.999
+
+
+# Previews
+
+
+def test_halved_kernels_are_exact_for_pixels_that_come_in_fours():
+    coarse, kernel = torch.randn(2, 5, 8, 8), torch.randn(5, 1, 3, 3)
+    fine = coarse.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    expected = F.avg_pool2d(F.conv2d(fine, kernel, padding=1, groups=5), 2)
+    torch.testing.assert_close(F.conv2d(coarse, halve_kernel(kernel), padding=1, groups=5), expected)
+
+
+def test_a_preview_at_half_the_resolution_is_exact(tiny_generator):
+    ws = torch.randn(2, 8, 32)
+    expected = F.avg_pool2d(tiny_generator.synthesis(ws), 2)
+    torch.testing.assert_close(tiny_generator.synthesis.preview(ws, 32), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_what_a_preview_leaves_out(tiny_generator, size):
+    """Where there are no high-pass bands, no mixing of neighbours and no negative values, it is exact."""
+    with torch.no_grad():
+        for i, block in enumerate(tiny_generator.synthesis.blocks):
+            if 8 * 2**i > size:
+                channels = block.up.out_features // 4
+                block.up.weight[channels:], block.up.bias[channels:] = 0, 0
+                for conv in (block.conv1, block.conv2):
+                    conv.depthwise.weight.zero_()[:, :, 1, 1] = 1
+                    conv.conv.bias.fill_(1000)
+                    conv.modulation.weight.zero_()
+                    conv.modulation.bias.fill_(0.1)
+    ws = torch.randn(2, 8, 32)
+    expected = F.avg_pool2d(tiny_generator.synthesis(ws), 64 // size)
+    torch.testing.assert_close(tiny_generator.synthesis.preview(ws, size), expected, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("size", [64, 24, 2])
+def test_sizes_that_have_no_preview(tiny_generator, size):
+    with pytest.raises(ValueError, match=f"size is {size}, expected one of 4, 8, 16, 32"):
+        tiny_generator.synthesis.preview(torch.zeros(1, 8, 32), size)
+
+
+@pytest.mark.slow
+def test_previews_of_faces(default_generator):
+    z = torch.randn(2, 512, generator=torch.Generator().manual_seed(0))
+    ws = default_generator.mapping(z, truncation_psi=0.7)[:, None].repeat(1, 16, 1).detach().requires_grad_(True)
+    exact = F.adaptive_avg_pool2d(default_generator.synthesis(ws), 256)
+    preview = default_generator.synthesis.preview(ws, 256)
+    assert (preview - exact).square().mean() < 0.02 * exact.var()
+    target = exact.detach().flip(0)
+    ours, theirs = (torch.autograd.grad((x - target).square().mean(), ws)[0] for x in (preview, exact))
+    assert F.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.98

@@ -63,6 +63,24 @@ class StyledConv(nn.Module):
             x = x.add_(noise * self.noise.std())
         return F.leaky_relu_(x, LEAKY_SLOPE)
 
+    def preview(self, x: Tensor, w: Tensor) -> Tensor:
+        """The same for the means of squares of pixels, [N, C_in, h, w] -> [N, C_out, h, w]; with the stored noise."""
+        side = self.noise.shape[-1] // x.shape[-1]  # of the squares
+        kernel = self.depthwise.weight
+        for _ in range(side.bit_length() - 1):
+            kernel = halve_kernel(kernel)
+        x = F.conv2d(x * self.modulation(w), kernel, padding=1, groups=x.shape[1])
+        return F.leaky_relu_(self.conv(x).add_(F.avg_pool2d(self.noise, side)), LEAKY_SLOPE)
+
+
+def halve_kernel(kernel: Tensor) -> Tensor:
+    """The kernel that does to pixels what `kernel` [C, 1, 3, 3] does to the 2x2 squares that each of them stands for.
+
+    If the four pixels of every square are equal, then the means of the squares come out exactly.
+    """
+    half = torch.tensor([[0.5, 0.0, 0.0], [0.5, 1.0, 0.5], [0.0, 0.0, 0.5]]).to(kernel)
+    return half @ kernel @ half.T
+
 
 class SynthesisBlock(nn.Module):
     """Double the resolution (modulated inverse Haar transform), then two separable styled convolutions.
@@ -80,6 +98,12 @@ class SynthesisBlock(nn.Module):
         x = inverse_haar(x * self.up(ws[:, 0]))  # [N, C_in / 4, 2H, 2W]
         x = self.conv1(x, ws[:, 0], noise_mode, generator)  # [N, C_out, 2H, 2W]
         return self.conv2(x, ws[:, 1], noise_mode, generator)
+
+    def preview(self, x: Tensor, ws: Tensor) -> Tensor:
+        """At the size of `x`: of the Haar transform only the low-pass band, which is twice the mean of squares."""
+        channels = x.shape[1] // 4
+        x = x[:, :channels] * self.up(ws[:, 0])[:, :channels] / 2
+        return self.conv2.preview(self.conv1.preview(x, ws[:, 0]), ws[:, 1])
 
 
 class SynthesisNetwork(nn.Module):
@@ -122,6 +146,34 @@ class SynthesisNetwork(nn.Module):
             # x: [N, C, 8 * 2^i, 8 * 2^i]
         x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, R / 2, R / 2]
         return inverse_haar(x)  # [N, 3, R, R]
+
+    def preview(self, ws: Tensor, size: int) -> Tensor:
+        """Draw small images in less time: nearly `forward`'s, averaged over squares of pixels; with the stored noise.
+
+        Layers of more than `size` pixels see the low-pass band of their input alone, at `size` pixels. At a quarter of
+        the resolution that takes half the time of `forward` or less, with gradients too, and these point the same way.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            size: a power of two, from 4 to half the resolution.
+
+        Returns:
+            Images [N, 3, size, size], about [-1, 1].
+
+        Raises:
+            ValueError: wrong shape of `ws`, or another size.
+        """
+        check_ws(ws, self.num_ws, self.conv.modulation.in_features)
+        sizes = [4 * 2**i for i in range(len(self.blocks) + 1)]
+        if size not in sizes:
+            raise ValueError(f"size is {size!r}, expected one of {', '.join(map(str, sizes))}")
+        x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.conv(x, ws[:, 0], "const", None)  # [N, C, 4, 4]
+        for i, block in enumerate(self.blocks):
+            styles = ws[:, 2 * i + 1 : 2 * i + 3]
+            x = block(x, styles, "const", None) if x.shape[-1] < size else block.preview(x, styles)
+        x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, size, size]
+        return x[:, :3] / 2
 
 
 class MobileStyleGAN(ModelMixin, ConfigMixin):
