@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from psp_hub import PSPModel
 from training.distributed import keep_process_group, prepare_batch_norm
+from training.ending import run_to_exit
 from training.losses import WError
 
 EXAMPLES = 8
@@ -43,4 +44,4 @@ def main(model_dir: str, batch_norm: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_to_exit(lambda: main(*sys.argv[1:]))

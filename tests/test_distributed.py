@@ -68,6 +68,26 @@ print(any("gloo_runloop" in path.read_text() for path in Path("/proc/self/task")
     assert result.stdout.strip() == str(kept)
 
 
+@pytest.mark.parametrize(("processes", "torn_down"), [(1, True), (2, False)])
+@pytest.mark.parametrize(("ending", "code"), [("pass", 0), ("sys.exit(7)", 7), ("1 / 0", 1)])
+def test_one_of_several_processes_ends_at_once(processes, torn_down, ending, code):
+    """Two runs in CI died after their last line, when a thread of gloo came while Python was taken apart."""
+    program = f"""
+import atexit, sys
+from training.ending import run_to_exit
+atexit.register(print, "torn down")
+def main():
+    print("done")
+    {ending}
+run_to_exit(main)
+"""
+    environment = os.environ | {"WORLD_SIZE": str(processes)}
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert result.returncode == code
+    assert result.stdout.split("\n")[0] == "done"
+    assert ("torn down" in result.stdout) == (torn_down or code == 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["synced", "frozen"])
 def test_half_batches_add_up_to_the_whole(model_dir, tmp_path, batch_norm):

@@ -21,6 +21,7 @@ from training.arguments import parse_args
 from training.build import Run, build
 from training.checkpoints import StopSignals, check_same_run, find_checkpoint, step_of
 from training.distributed import keep_process_group
+from training.ending import run_to_exit
 from training.exports import MODEL_NAME, forget_after, read_best
 from training.loop import train_steps
 from training.output_folder import check_room, claimed
@@ -117,4 +118,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(parse_args(description=__doc__))
+    run_to_exit(lambda: main(parse_args(description=__doc__)))
