@@ -13,6 +13,7 @@ from training.losses.total import TrainingLosses
 from training.losses.w_error import WError
 from training.perceptual import TRUNKS, PerceptualDistance, find_trunk
 from training.recognisers import load_recogniser
+from training.small_generator import SmallSynthesis
 
 WEIGHT_HELP = {
     "w": "squared error of the styles, for pairs that have w",
@@ -63,6 +64,11 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="pictures drawn at once for the losses; fewer need less memory, and the result is the same",
+    )
+    group.add_argument(
+        "--decode_net",
+        type=Path,
+        help="made by training/small_generator.py: draws small pictures for the losses, in a fraction of the time",
     )
     group.add_argument(
         "--decode_precision",
@@ -130,6 +136,8 @@ def build_losses(args: argparse.Namespace, task: TaskSpec, model: PSPModel) -> T
     if "layout" in weights:
         networks["layout"] = LayoutLoss(LayoutHead.from_file(args.layout_net), args.layout_share)
     drawing = {"bf16": args.decode_precision == "bf16", "decode_batch_size": args.decode_batch_size}
+    if args.decode_net:
+        drawing["small"] = SmallSynthesis.from_file(args.decode_net, generator)
     losses = TrainingLosses(generator, weights, **networks, **drawing).to(model.device)
     if args.gradient_checkpointing and losses.needs_images:
         generator.enable_gradient_checkpointing()

@@ -16,6 +16,7 @@ from training.losses.regularisation import w_norm
 from training.losses.w_error import WError
 from training.networks import Frozen
 from training.perceptual import PerceptualDistance
+from training.small_generator import SmallSynthesis
 
 IMAGE_LOSSES = ("l2", "lpips", "id", "l2_crop", "lpips_crop")
 # The network that a loss needs: an argument of `TrainingLosses`.
@@ -30,6 +31,11 @@ NETWORKS = {
 LOSS_SIZE = 256  # pixels, whatever the generator's resolution
 
 
+def enlarged(images: Tensor) -> Tensor:
+    """To the size of the losses, smooth between the pixels."""
+    return F.interpolate(images, size=LOSS_SIZE, mode="bilinear", align_corners=False)
+
+
 class TrainingLosses(Frozen):
     """All losses of a run; those of weight 0 are not computed.
 
@@ -38,6 +44,7 @@ class TrainingLosses(Frozen):
         weights: of each loss, one of `psp_hub.tasks.LOSSES`, `identity` or `layout`.
         w_error, distance, identity, style_identity, layout: the networks of `w`, `lpips` and `lpips_crop`, `id`,
             `identity`, `layout`.
+        small: draws in place of the generator, in fewer pixels; the targets are then made as coarse.
         bf16: draw in bfloat16, for speed and memory; the losses themselves stay in float32.
         decode_batch_size: how many pictures are drawn at once; None for the whole batch. Fewer need less memory and
             give the same losses.
@@ -56,6 +63,7 @@ class TrainingLosses(Frozen):
         identity: IdentityLoss | None = None,
         style_identity: StyleIdentityLoss | None = None,
         layout: LayoutLoss | None = None,
+        small: SmallSynthesis | None = None,
         bf16: bool = False,
         decode_batch_size: int | None = None,
     ):
@@ -66,7 +74,7 @@ class TrainingLosses(Frozen):
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
         self.generator = generator.requires_grad_(False)
         self.w_error, self.distance, self.identity, self.style_identity = w_error, distance, identity, style_identity
-        self.layout = layout
+        self.layout, self.small = layout, small
         for name in self.weights:
             if name in NETWORKS and getattr(self, NETWORKS[name]) is None:
                 raise ValueError(f"the loss {name} needs {NETWORKS[name]}, got None")
@@ -82,8 +90,16 @@ class TrainingLosses(Frozen):
         """The encoder's answer [N, num_ws, w_dim] to images [N, 3, 256, 256], about [-1, 1], with gradients."""
         ws = (delta + self.generator.w_avg).to(self.generator.w_avg.dtype)
         with torch.autocast(delta.device.type, torch.bfloat16, enabled=self.bf16):
-            images = self.generator.synthesis(ws)
+            images = (self.small or self.generator.synthesis)(ws)
+        if self.small is not None and self.small.image_size < LOSS_SIZE:
+            return enlarged(images.float())
         return F.adaptive_avg_pool2d(images.float(), LOSS_SIZE)
+
+    def coarse(self, targets: Tensor) -> Tensor:
+        """Targets [N, 3, 256, 256] with no more detail than what is drawn."""
+        if self.small is None or self.small.image_size >= LOSS_SIZE:
+            return targets
+        return enlarged(F.adaptive_avg_pool2d(targets, self.small.image_size))
 
     def forward(self, delta: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch.
@@ -157,7 +173,7 @@ class TrainingLosses(Frozen):
         self, outputs: Tensor, batch: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The losses of pictures [N, 3, 256, 256], and figures for the log."""
-        targets, losses, figures = batch["image"], {}, {}
+        targets, losses, figures = self.coarse(batch["image"]), {}, {}
         face, wanted_face = outputs[:, :, *CROP], targets[:, :, *CROP]  # [N, 3, 188, 188]
         if "l2" in self.weights:
             losses["l2"] = l2(outputs, targets)

@@ -1,0 +1,148 @@
+"""The generator at a fraction of its cost: its last blocks drawn small, for losses that look at small pictures.
+
+A block of MobileStyleGAN doubles the resolution by an inverse wavelet transform. Where the picture is wanted small,
+the low-pass band alone is that feature map at half the size, and the block's convolutions follow there. What they lose
+is fitted on pairs: all weights go on learning from their published values, with the stored pictures as targets.
+
+    python training/small_generator.py --pairs_dir pairs --size 64 --output small-64.safetensors
+"""
+
+import argparse
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler, Subset
+from tqdm import tqdm
+
+from psp_hub.generators import load_generator
+from psp_hub.generators.base import Generator
+from psp_hub.generators.mobile_stylegan import MobileStyleGAN, SynthesisNetwork
+from psp_hub.layers import inverse_haar
+from psp_hub.memory import keep_freed_memory
+from training.pairs import PairStore
+
+HELD_OUT = 64
+STEPS, BATCH_SIZE, LEARNING_RATE = 400, 8, 2e-4
+
+
+class SmallSynthesis(nn.Module):
+    """The synthesis network of a MobileStyleGAN with no feature map above `size` pixels.
+
+    Args:
+        network: is copied.
+        size: of the last blocks; the pictures have twice as many pixels a side.
+
+    Raises:
+        ValueError: a size that is none of the network's own.
+    """
+
+    def __init__(self, network: SynthesisNetwork, size: int):
+        super().__init__()
+        sizes = [block.conv1.noise.shape[-1] for block in network.blocks]
+        if size not in sizes:
+            raise ValueError(f"size is {size}, expected one of {', '.join(map(str, sizes))}")
+        self.network, self.size = deepcopy(network), size
+        for block in self.network.blocks:
+            for conv in (block.conv1, block.conv2):
+                conv.noise = F.adaptive_avg_pool2d(conv.noise, min(size, conv.noise.shape[-1]))
+
+    @property
+    def image_size(self) -> int:
+        return 2 * self.size
+
+    def forward(self, ws: Tensor) -> Tensor:
+        """Styles [N, num_ws, w_dim] to pictures [N, 3, 2 * size, 2 * size], about [-1, 1], with constant noise."""
+        network = self.network
+        x = network.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = network.conv(x, ws[:, 0], "const", None)  # [N, C, 4, 4]
+        for i, block in enumerate(network.blocks):
+            w1, w2 = ws[:, 2 * i + 1], ws[:, 2 * i + 2]
+            x = x * block.up(w1)
+            # A pixel of the low-pass band is twice the mean of the four that it would become.
+            x = inverse_haar(x) if x.shape[-1] < self.size else x[:, : x.shape[1] // 4] / 2
+            x = block.conv1(x, w1, "const", None)  # [N, C, min(8 * 2^i, size), ...]
+            x = block.conv2(x, w2, "const", None)
+        x = network.to_img(x * network.to_img_modulation(ws[:, -1]))  # [N, 12, size, size]
+        return inverse_haar(x)  # [N, 3, 2 * size, 2 * size]
+
+    @classmethod
+    def from_file(cls, path: str | Path, generator: Generator) -> "SmallSynthesis":
+        """Load what `main` has fitted to a generator, frozen.
+
+        Raises:
+            ValueError: another kind of generator, or another file.
+        """
+        state = load_file(path)
+        last = max((name for name in state if name.endswith("conv2.noise")), default=None)
+        if last is None:
+            raise ValueError(f"{path} is not of training/small_generator.py")
+        small = build_small(generator, state[last].shape[-1])
+        try:
+            small.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit this generator: {error}") from error
+        return small.eval().requires_grad_(False)
+
+
+def build_small(generator: Generator, size: int) -> SmallSynthesis:
+    """The small generator before it is fitted.
+
+    Raises:
+        ValueError: another kind of generator, or a size that it does not have.
+    """
+    if not isinstance(generator, MobileStyleGAN):
+        raise ValueError(f"only a MobileStyleGAN can be drawn small, got {type(generator).__name__}")
+    return SmallSynthesis(generator.synthesis, size)
+
+
+@torch.no_grad()
+def picture_error(small: SmallSynthesis, num_ws: int, pairs: Subset) -> float:
+    """Mean squared error in [-1, 1] against the stored pictures made as small."""
+    errors = []
+    for images, w in DataLoader(pairs, BATCH_SIZE):
+        drawn = small(w[:, None].expand(-1, num_ws, -1)).float()
+        errors.append((drawn - F.adaptive_avg_pool2d(images, drawn.shape[-1])).square().mean(dim=(1, 2, 3)))
+    return torch.cat(errors).mean().item()
+
+
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True)
+    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="name of a generator or a saved folder")
+    parser.add_argument("--size", type=int, default=64, help="of the last feature maps; pictures are twice as large")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    return parser.parse_args(args)
+
+
+def main(args: argparse.Namespace) -> None:
+    keep_freed_memory()
+    torch.manual_seed(0)
+    generator = load_generator(args.generator)
+    small = build_small(generator, args.size)
+    pairs = PairStore(args.pairs_dir)
+    held_out, rest = Subset(pairs, range(HELD_OUT)), Subset(pairs, range(HELD_OUT, len(pairs)))
+    print(f"error on {HELD_OUT} held-out faces, not fitted: {picture_error(small, generator.num_ws, held_out):.5f}")
+    optimizer = torch.optim.Adam(small.requires_grad_(True).parameters(), LEARNING_RATE, betas=(0.9, 0.99))
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, args.steps)
+    sampler = RandomSampler(rest, replacement=True, num_samples=args.steps * BATCH_SIZE)
+    progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler), total=args.steps)
+    for images, w in progress:
+        with torch.autocast("cpu", torch.bfloat16):
+            drawn = small(w[:, None].expand(-1, generator.num_ws, -1)).float()
+        loss = F.mse_loss(drawn, F.adaptive_avg_pool2d(images, drawn.shape[-1]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        progress.set_postfix(loss=loss.item())
+    save_file({key: value.contiguous() for key, value in small.state_dict().items()}, args.output)
+    print(f"error on {HELD_OUT} held-out faces: {picture_error(small.eval(), generator.num_ws, held_out):.5f}")
+
+
+if __name__ == "__main__":
+    main(parse_args())
