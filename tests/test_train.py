@@ -528,6 +528,14 @@ def test_other_trunks_and_recognisers_are_refused(make_encoder):
         start_trunk(make_encoder().trunk, FaceRecogniser())
 
 
+def test_wider_heads_are_a_flag(generator_dir):
+    command = ["--task", "inversion", "--output_dir", "x", "--generator", str(generator_dir), "--pairs_dir", "x"]
+    plain = build_model(parse_args(command)).encoder
+    wide = build_model(parse_args([*command, "--head_widths", "128", "128", "64"])).encoder
+    assert plain.config.head_widths == (128, 64, 32) and wide.config.head_widths == (128, 128, 64)
+    assert plain.heads.map2style[1].convs[0].out_channels * 2 == wide.heads.map2style[1].convs[0].out_channels
+
+
 def test_build_model_from_a_starter(model_dir, monkeypatch, tmp_path, tiny_model):
     (tmp_path / "tiny").symlink_to(model_dir)
     monkeypatch.setattr(model, "STARTERS", tmp_path)

@@ -34,6 +34,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--generator", default="mobilestylegan-ffhq", help="a built-in name or a saved folder")
     group.add_argument("--encoder", choices=["light", "psp"], default="light", help="of a new model; psp: the paper's")
     group.add_argument(
+        "--head_widths",
+        type=int,
+        nargs=3,
+        metavar="WIDTH",
+        help="channels of a new encoder's map2style stacks, coarse, medium and fine",
+    )
+    group.add_argument(
         "--trunk_weights", metavar="FILE", help="ArcFace IR-SE50, which the paper's encoder starts from"
     )
 

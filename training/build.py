@@ -104,7 +104,9 @@ def build_model(args: argparse.Namespace) -> PSPModel:
     sizes = {"in_channels": task.in_channels, "num_ws": generator.num_ws, "w_dim": generator.w_dim}
     if args.encoder == "light":
         sizes["stem_kernel"] = stem_kernel(task)
-    encoder = PSPEncoder(**sizes, **ENCODERS[args.encoder])
+    if args.head_widths:
+        sizes["head_widths"] = tuple(args.head_widths)
+    encoder = PSPEncoder(**ENCODERS[args.encoder] | sizes)
     if args.trunk_weights:
         start_trunk(encoder.trunk, load_recogniser(args.trunk_weights))
     return PSPModel(encoder, generator, PSPConfig(args.task, task.input_kind, pin_generator(args.generator)))
