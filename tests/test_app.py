@@ -203,7 +203,7 @@ def test_api(demo, drawing, tmp_path):
     try:
         client = Client(url, verbose=False, download_files=tmp_path / "results")
         endpoints = client.view_api(return_format="dict")["named_endpoints"]
-        assert list(endpoints) == ["/draw_to_face"]
+        assert list(endpoints) == ["/draw_to_face", "/edit_face"]
         names = [parameter["parameter_name"] for parameter in endpoints["/draw_to_face"]["parameters"]]
         assert names == ["drawing", "seed", "variations", "strength", "likeness"]
 
@@ -342,5 +342,5 @@ def test_edit_needs_a_face(demo, handlers, model, drawing):
     with pytest.raises(Problem, match="There is no face yet"):
         handlers["take"](None)
     *_, latents = next(handlers["draw_to_face"](drawing, 3, 1, 1.0, 1.0))
-    start, tabs = handlers["take"](latents)
-    assert (start == latents).all() and tabs.selected == "mix"
+    recipe, tabs = handlers["take"](latents)
+    assert (recipe.start == latents).all() and tabs.selected == "mix"

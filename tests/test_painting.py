@@ -214,7 +214,7 @@ def test_page_of_two_models(model, model_dir, tmp_path, monkeypatch):
     try:
         client = Client(url, verbose=False, download_files=tmp_path / "results")
         endpoints = client.view_api(return_format="dict")["named_endpoints"]
-        assert list(endpoints) == ["/draw_to_face", "/map_to_face"]
+        assert list(endpoints) == ["/draw_to_face", "/map_to_face", "/edit_face"]
         arguments = (handle_file(tmp_path / "map.png"), "CelebAMask-HQ", 0, 2, 1.0, 1.0)
         file, gallery, _ = client.predict(*arguments, api_name="/map_to_face")
         assert Path(file).read_bytes() == face(model, label_map()) and len(gallery) == 2

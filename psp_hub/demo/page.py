@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 import gradio as gr
-from torch import nn
 
 from psp_hub.config import PSPConfig
 from psp_hub.demo import mix, segmentation, sketch
+from psp_hub.demo.recipes import Painter
+from psp_hub.directions import available_directions, load_directions
 from psp_hub.face_parser import FaceParser
 from psp_hub.model import PSPModel
 
@@ -42,7 +43,7 @@ CSS = """
 # What `launch` needs so that the page looks and behaves as planned, in tests as well.
 LAUNCH_OPTIONS = {
     "theme": gr.themes.Default(primary_hue="indigo", font=["system-ui", "sans-serif"]),
-    "css": CSS + segmentation.CSS,
+    "css": CSS + segmentation.CSS + mix.CSS,
     "share": False,
     "ssr_mode": False,
     "run_history": False,
@@ -84,24 +85,31 @@ def sort_models(models: Iterable[PSPModel]) -> dict[str, PSPModel]:
     return by_tab
 
 
+def painter_of(model: PSPModel) -> Painter:
+    """The generator of a model, with its name and the directions that ship for it."""
+    name = model.config.base_generator and str(model.config.base_generator)
+    return Painter(model.generator, name, load_directions(name) if name in available_directions() else {})
+
+
 def build_demo(
-    models: Iterable[PSPModel], parser: FaceParser | None = None, generator: nn.Module | None = None
+    models: Iterable[PSPModel], parser: FaceParser | None = None, painter: Painter | None = None
 ) -> gr.Blocks:
     """Build the page; `launch(**LAUNCH_OPTIONS)` starts it.
 
     Args:
         models: at most one for each tab in `TITLES`; a tab without one says how to get one.
         parser: turns photos into maps; without it, the page does not offer that.
-        generator: paints what is mixed and edited; by default the first model's. Faces of models with other ones
-            cannot be edited.
+        painter: draws what is mixed and edited; by default with the first model's generator. Faces of models with
+            another one cannot be edited.
 
     Raises:
-        ValueError: neither a model nor a generator, two models for one tab, or one that the page has no tab for.
+        ValueError: neither a model nor a painter, two models for one tab, or one that the page has no tab for.
     """
     by_tab = sort_models(models)
-    if generator is None and not by_tab:
-        raise ValueError("there is nothing to show; expected a model or a generator")
-    generator = next(iter(by_tab.values())).generator if generator is None else generator
+    if painter is None:
+        if not by_tab:
+            raise ValueError("there is nothing to show; expected a model or a painter")
+        painter = painter_of(next(iter(by_tab.values())))
     add = {"sketch": sketch.add_sketch, "segmentation": lambda *args: segmentation.add_segmentation(*args, parser)}
 
     with gr.Blocks(title=HEADER, delete_cache=(HOUR, 24 * HOUR)) as demo:
@@ -115,13 +123,14 @@ def build_demo(
                         results[tab] = add[tab](by_tab[tab], demo)
                     else:
                         gr.Markdown(MISSING.format(task=tab))
-            with gr.Tab(mix.TITLE, id=mix.TAB):
-                mixing = mix.add_mix(generator)
+            with gr.Tab(mix.TITLE, id=mix.TAB) as tab:
+                mixing = mix.add_mix(painter, tab)
             with gr.Tab("About", id="about"):
                 gr.Markdown(ABOUT)
         for tab, result in results.items():
-            if by_tab[tab].generator is generator:
+            if by_tab[tab].generator is painter.generator:
                 mixing.receive(result, tabs)
             else:
                 result.edit.visible = False
+        mixing.open_link(demo, tabs)
     return demo.queue(max_size=20)

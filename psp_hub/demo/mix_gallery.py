@@ -1,0 +1,60 @@
+"""Small pictures of the edited face with parts of other faces: a click takes one over."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gradio as gr
+
+from psp_hub.demo import edits
+from psp_hub.demo.editor import Editor, Updates
+from psp_hub.demo.edits import COLUMNS, GROUP_NAMES, THUMBNAIL
+from psp_hub.demo.parts import PICTURE
+from psp_hub.demo.recipes import GROUPS, Recipe
+
+TIP = "Each row changes one thing, and takes it from another face in each column. Click a picture to keep it."
+
+
+def add_gallery(editor: Editor) -> None:
+    """Rows coarse, medium and fine; columns of random faces."""
+    gr.Markdown(TIP)
+    button = gr.Button("Show faces to mix with", size="md", elem_id="mix-fill")
+    rows = {
+        group: gr.Gallery(
+            label=name,
+            columns=COLUMNS,
+            height="auto",
+            allow_preview=False,
+            buttons=[],
+            elem_id=f"mix-{group}",
+            elem_classes="mix-row",
+            **PICTURE,
+        )
+        for group, name in GROUP_NAMES.items()
+    }
+    first = gr.State(0)  # number of the first column's face
+
+    def fill(recipe: Recipe | None, progress: gr.Progress = gr.Progress()) -> Iterator[Updates]:  # noqa: B008
+        seed = edits.roll_seed()
+        recipes = edits.mixes(recipe or Recipe(), seed)
+        pictures: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        progress(0, desc="Painting faces to mix with")
+        with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
+            for i, (image, _) in enumerate(edits.draw(editor.painter, recipes, THUMBNAIL)):
+                group, number = GROUPS[i // COLUMNS], seed + i % COLUMNS
+                path = Path(folder, f"{group}-{number}.webp")
+                image.save(path, quality=85)
+                pictures[group].append((str(path), f"{GROUP_NAMES[group]} of face {number}"))
+                progress((i + 1, len(recipes)), desc="Painting faces to mix with", unit="faces")
+                cleared = {row: [] for row in rows.values()} if i == 0 else {}
+                yield {first: seed, **cleared, rows[group]: pictures[group]}
+
+    def adopt(group: str) -> Callable[..., Iterator[Updates]]:
+        def adopt_part(recipe: Recipe | None, seed: int, event: gr.SelectData) -> Iterator[Updates]:
+            yield from editor.show((recipe or Recipe()).with_part(group, seed + event.index))
+
+        return adopt_part
+
+    button.click(fill, editor.shown.recipe, [first, *rows.values()], **editor.work)
+    for group, row in rows.items():
+        row.select(adopt(group), [editor.shown.recipe, first], editor.shown.outputs, **editor.work)
