@@ -6,24 +6,21 @@ are stored, for they are not styles.
 """
 
 import math
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from psp_hub.generators.base import Generator
-from psp_hub.latents import random_z
+from psp_hub.refinement import LossFunction, Progress, check_targets, descend, picture, spread
+
+__all__ = ["LossFunction", "Space", "learning_rate_factor", "optimize", "picture", "reconstruction_loss", "spread"]
 
 Space = Literal["w", "w+"]
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 LEARNING_RATES = {"w": 0.1, "w+": 0.05}
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # parts of the run in which the learning rate rises and falls
 NOISE, NOISE_PART = 0.05, 0.75  # of w, in units of its spread, at first; the part of the run in which there is some
-SPREAD_SAMPLES = 1000
-LOSS_SIZE = 256
 
 
 def optimize(
@@ -35,7 +32,7 @@ def optimize(
     start: Tensor | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
-    progress: Callable[[int, Tensor], None] | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Find the styles whose pictures are closest to `targets`.
 
@@ -62,22 +59,17 @@ def optimize(
         start = generator.w_avg.expand(1, generator.num_ws, -1)
     w = start.detach().to(generator.w_avg).float()
     w = (w.mean(dim=1, keepdim=True) if space == "w" else w).repeat(len(targets) // len(w), 1, 1)
-    w.requires_grad_(True)  # [N, 1 or num_ws, w_dim]
-    optimizer = torch.optim.Adam([w], lr=learning_rate or LEARNING_RATES[space])
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
     rng = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        sigma = noise * max(0.0, 1 - step / (NOISE_PART * steps)) ** 2
-        with torch.enable_grad():
-            moved = w + sigma * torch.randn(w.shape, generator=rng).to(w) if sigma else w
-            ws = moved.expand(-1, generator.num_ws, -1)
-            losses = loss(picture(generator, ws), targets)  # [N]
-            (w.grad,) = torch.autograd.grad(losses.sum(), w)
-        optimizer.step()
-        schedule.step()
-        if progress:
-            progress(step + 1, losses.detach())
-    return w.detach().expand(-1, generator.num_ws, -1).clone()
+    sigmas = iter(noise * max(0.0, 1 - step / (NOISE_PART * steps)) ** 2 for step in range(steps))
+
+    def loss_of(w: Tensor) -> Tensor:  # [N, 1 or num_ws, w_dim] -> [N]
+        sigma = next(sigmas)
+        moved = w + sigma * torch.randn(w.shape, generator=rng).to(w) if sigma else w
+        return loss(picture(generator, moved.expand(-1, generator.num_ws, -1)), targets)
+
+    rate = learning_rate or LEARNING_RATES[space]
+    w = descend(loss_of, w, steps, lambda step: rate * learning_rate_factor(step, steps), progress=progress)
+    return w.expand(-1, generator.num_ws, -1).clone()
 
 
 def check(generator: Generator, targets: Tensor, steps: int, space: str, start: Tensor | None) -> None:
@@ -85,18 +77,11 @@ def check(generator: Generator, targets: Tensor, steps: int, space: str, start: 
         raise ValueError(f"space is {space!r}, expected one of {', '.join(get_args(Space))}")
     if steps < 1:
         raise ValueError(f"steps is {steps}, expected 1 or more")
-    if targets.ndim != 4 or targets.shape[1:] != (3, LOSS_SIZE, LOSS_SIZE):
-        raise ValueError(f"targets have shape {tuple(targets.shape)}, expected [N, 3, {LOSS_SIZE}, {LOSS_SIZE}]")
+    check_targets(targets)
     layers = (generator.num_ws, generator.w_dim)
     if start is not None and (start.ndim != 3 or start.shape[1:] != layers or len(start) not in (1, len(targets))):
         expected = f"[{len(targets)} or 1, {layers[0]}, {layers[1]}]"
         raise ValueError(f"start has shape {tuple(start.shape)}, expected {expected}")
-
-
-def picture(generator: Generator, ws: Tensor) -> Tensor:
-    """Pictures [N, 3, 256, 256] of styles, with gradients."""
-    images = generator.synthesis(ws.to(generator.w_avg.dtype)).float()
-    return F.adaptive_avg_pool2d(images, LOSS_SIZE)
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
@@ -104,14 +89,6 @@ def learning_rate_factor(step: int, steps: int) -> float:
     rise = (step + 1) / (RAMP_UP * steps)
     fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (steps - step) / (RAMP_DOWN * steps)))
     return min(1.0, rise) * fall
-
-
-@torch.no_grad()
-def spread(generator: Generator) -> float:
-    """Root mean squared distance of w from their mean."""
-    z = random_z(SPREAD_SAMPLES, generator.w_dim, seed=0)
-    w = generator.mapping(z.to(generator.w_avg)).float()
-    return (w - generator.w_avg).square().sum(dim=1).mean().sqrt().item()
 
 
 def reconstruction_loss(distance: LossFunction | None = None, weight: float = 0.8) -> LossFunction:

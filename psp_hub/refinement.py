@@ -1,0 +1,213 @@
+"""Refinement: a short latent optimisation, from the encoder's answer towards the picture that it has seen.
+
+An encoder answers at once, but not exactly. Gradient descent through the generator in W+ (Abdal et al. 2019,
+Image2StyleGAN) takes the rest of the way; from a good start it needs few steps. Two pulls keep the face a face: to the
+start, and to the mean face. What all latent optimisation shares is here, too; `training/optimize.py` starts from
+nothing.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psp_hub.generators.base import Generator, check_ws
+from psp_hub.latents import random_z
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]  # pictures and targets [N, 3, 256, 256] -> [N]
+Progress = Callable[[int, Tensor], None]  # number of the step, from 1, and the losses [N] that it began with
+
+LOSS_SIZE = 256
+SPREAD_SAMPLES = 1000
+# Measured on faces that no encoder had seen: see `training/evaluate.py --refinement_steps`.
+STEPS = 20
+LEARNING_RATE = 0.1  # at its highest, in units of the spread of one number of w
+BETAS = (0.8, 0.95)
+REGULARISATION = 0.01
+WARMUP_STEPS = 4
+SCALES = (1, 4, 16)  # pixels of a square whose mean is compared
+MEAN_PULL = 0.1  # to the mean face, relative to the pull to the start
+DISTANCE_WEIGHT = 0.1
+
+
+def refine(
+    generator: Generator,
+    ws: Tensor,
+    targets: Tensor,
+    steps: int = STEPS,
+    *,
+    mask: Tensor | None = None,
+    regularisation: float = REGULARISATION,
+    distance: LossFunction | None = None,
+    distance_weight: float = DISTANCE_WEIGHT,
+    reduction: Callable[[Tensor], Tensor] | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Move styles so that their pictures come closer to `targets`; each picture of a batch on its own.
+
+    The error is that of the pixels, at several scales. Of all the styles on the way, the best of each picture are
+    returned: they are never worse than the start.
+
+    Args:
+        generator: it is not changed, and gets no gradients.
+        ws: the start, [N, num_ws, w_dim].
+        targets: [N, 3, 256, 256] in [-1, 1].
+        steps: of Adam; 0 returns the start.
+        mask: [N or 1, 1, 256, 256], 1 where the target counts and 0 where it does not, such as the missing part of a
+            picture; by default it counts everywhere.
+        regularisation: strength of the pulls.
+        distance: a perceptual distance of pictures [N, 3, 256, 256], for each: [N]. What `mask` leaves out is the
+            target's in both.
+        distance_weight: of it.
+        reduction: what was done to the picture that is looked for until it was the target, such as making it smaller:
+            it is done to each picture that is drawn, too.
+        progress: called after each step. An exception that it raises ends the work.
+
+    Returns:
+        ws [N, num_ws, w_dim], without gradients.
+
+    Raises:
+        ValueError: less than 0 steps, or a shape or number that does not fit.
+    """
+    check(generator, ws, targets, steps, mask, regularisation)
+    start = ws.detach().to(generator.w_avg).float()
+    targets = targets.detach().to(start)
+    mask = torch.ones_like(targets[:, :1]) if mask is None else mask.detach().to(start).expand(len(start), -1, -1, -1)
+    spread_of_one = spread(generator) / math.sqrt(generator.w_dim)
+
+    def loss(moved: Tensor) -> Tensor:  # [N]
+        images = quick_picture(generator, moved)
+        images = reduction(images) if reduction else images
+        losses = pixel_loss(images, targets, mask)
+        if distance:
+            losses = losses + distance_weight * distance(torch.lerp(targets, images, mask), targets)
+        away, from_mean = ((moved - x).square().mean(dim=(1, 2)) for x in (start, generator.w_avg.float()))
+        return losses + regularisation * (away + MEAN_PULL * from_mean) / spread_of_one**2
+
+    best = Best(start)
+
+    def remembered_loss(moved: Tensor) -> Tensor:
+        losses = loss(moved)
+        best.see(moved, losses)
+        return losses
+
+    rate = LEARNING_RATE * spread_of_one
+    last = descend(
+        remembered_loss, start, steps, lambda step: rate * learning_rate_factor(step, steps), BETAS, progress
+    )
+    if steps:
+        with torch.no_grad():
+            remembered_loss(last)
+    return best.ws
+
+
+class Best:
+    """Of all styles that were seen, those of the lowest loss; for each picture on its own."""
+
+    def __init__(self, start: Tensor):
+        self.ws, self.losses = start.clone(), torch.full((len(start),), torch.inf, device=start.device)
+
+    def see(self, ws: Tensor, losses: Tensor) -> None:
+        better = losses.detach() < self.losses
+        self.ws[better], self.losses[better] = ws.detach()[better], losses.detach()[better]
+
+
+def descend(
+    loss: Callable[[Tensor], Tensor],
+    start: Tensor,
+    steps: int,
+    learning_rate: Callable[[int], float],
+    betas: tuple[float, float] = (0.9, 0.999),
+    progress: Progress | None = None,
+) -> Tensor:
+    """Adam (Kingma and Ba 2015) from `start`.
+
+    Args:
+        loss: of points [N, ...], for each row: [N]. It is called once in every step.
+        start: the first points.
+        learning_rate: of each step, from 0.
+        progress: called after each step with its number, from 1, and the losses [N] before it.
+
+    Returns:
+        The last points, without gradients.
+    """
+    point = start.detach().clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([point], betas=betas)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = learning_rate(step)
+        with torch.enable_grad():
+            losses = loss(point)
+            (point.grad,) = torch.autograd.grad(losses.sum(), point)
+        optimizer.step()
+        if progress:
+            progress(step + 1, losses.detach())
+    return point.detach()
+
+
+def learning_rate_factor(step: int, steps: int) -> float:
+    """A short rise, as the first gradients of Adam have no history; then half a cosine down."""
+    rise = min(1.0, (step + 1) / WARMUP_STEPS)
+    return rise * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+
+def pixel_loss(images: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Squared error of pictures [N, 3, H, W] where `mask` [N, 1, H, W] counts, averaged over `SCALES`, [N]."""
+    error = (images - targets) * mask
+    losses = [F.avg_pool2d(error, scale).square().flatten(1).mean(dim=1) for scale in SCALES]
+    return torch.stack(losses).mean(dim=0) / mask.flatten(1).mean(dim=1).clamp(min=1e-6)
+
+
+def picture(generator: Generator, ws: Tensor) -> Tensor:
+    """Pictures [N, 3, 256, 256] of styles, with gradients."""
+    images = generator.synthesis(ws.to(generator.w_avg.dtype)).float()
+    return F.adaptive_avg_pool2d(images, LOSS_SIZE)
+
+
+def quick_picture(generator: Generator, ws: Tensor) -> Tensor:
+    """The same, nearly, where the generator knows a quicker way; in bfloat16 where the processor is made for that."""
+    device = generator.w_avg.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
+        if generator.resolution > LOSS_SIZE and hasattr(generator.synthesis, "preview"):
+            return generator.synthesis.preview(ws.to(generator.w_avg.dtype), LOSS_SIZE).float()
+        return picture(generator, ws)
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether bfloat16 is faster than float32 there, not slower."""
+    if device == "cpu":
+        known = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.9 and later
+        return any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+@torch.no_grad()
+def spread(generator: Generator) -> float:
+    """Root mean squared distance of w from their mean."""
+    z = random_z(SPREAD_SAMPLES, generator.w_dim, seed=0)
+    w = generator.mapping(z.to(generator.w_avg)).float()
+    return (w - generator.w_avg).square().sum(dim=1).mean().sqrt().item()
+
+
+def check(
+    generator: Generator, ws: Tensor, targets: Tensor, steps: int, mask: Tensor | None, regularisation: float
+) -> None:
+    """Raise ValueError for arguments of `refine` that do not fit."""
+    check_ws(ws, generator.num_ws, generator.w_dim)
+    check_targets(targets)
+    if len(ws) != len(targets):
+        raise ValueError(f"there are {len(targets)} targets for {len(ws)} ws, expected as many")
+    if steps < 0:
+        raise ValueError(f"steps is {steps}, expected 0 or more")
+    if not regularisation >= 0:
+        raise ValueError(f"regularisation is {regularisation}, expected 0 or more")
+    if mask is not None and mask.shape not in ((n, 1, LOSS_SIZE, LOSS_SIZE) for n in (1, len(targets))):
+        expected = f"[{len(targets)} or 1, 1, {LOSS_SIZE}, {LOSS_SIZE}]"
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {expected}")
+
+
+def check_targets(targets: Tensor) -> None:
+    """Raise ValueError unless pictures are [N, 3, 256, 256]."""
+    if targets.ndim != 4 or targets.shape[1:] != (3, LOSS_SIZE, LOSS_SIZE):
+        raise ValueError(f"targets have shape {tuple(targets.shape)}, expected [N, 3, {LOSS_SIZE}, {LOSS_SIZE}]")
