@@ -2,6 +2,7 @@
 
 import html
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,13 +59,18 @@ def whole_number(value: float | None, name: str, low: int, high: int) -> int:
 
 
 @torch.no_grad()
-def paint(model: PSPModel, ws: Tensor, seed: int, strength: float, folder: str) -> tuple[str, np.ndarray]:
-    """Paint the face `ws` with what the input leaves open taken from `seed`; returns the PNG's path and the styles."""
-    groups = mixed_groups(model.config.task)
-    mixed = model.mix(ws, seed=seed, groups=groups, strength=strength)
-    path = Path(folder, f"face-seed-{seed}.png")  # people download it under this name
-    tensor_to_images(model.decode(mixed))[0].save(path)
-    return str(path), mixed[0].float().cpu().numpy()
+def paint(model: PSPModel, ws: Tensor, seed: int, strength: float) -> tuple[Image.Image, np.ndarray]:
+    """Paint the face `ws` with what the input leaves open taken from `seed`; returns it with its styles."""
+    mixed = model.mix(ws, seed=seed, groups=mixed_groups(model.config.task), strength=strength)
+    return tensor_to_images(model.decode(mixed))[0], mixed[0].float().cpu().numpy()
+
+
+def save_face(face: Image.Image, folder: str, seed: int, suffix: str = ".png") -> str:
+    """Write a face as a file that people download under its name; returns the path."""
+    path = Path(folder, f"face-seed-{seed}{suffix}")
+    # For photos, zlib's search for repetitions makes no smaller files, but took more time than the face itself.
+    face.save(path, **({"compress_type": zlib.Z_HUFFMAN_ONLY} if suffix == ".png" else {"quality": 90}))
+    return str(path)
 
 
 def make_faces(
@@ -110,12 +116,14 @@ def paint_faces(
         with torch.no_grad():
             ws = model.encode(to_tensor(seen), truncation_psi=likeness)
         progress((0, variations + 1), desc="Painting the face", unit="faces")
-        face, latents = paint(model, ws, seed, strength, folder)
+        face, latents = paint(model, ws, seed, strength)
     except ValueError as error:
         raise Problem(str(error)) from error
     gallery: list[tuple[str, str]] = []
-    yield face, gallery, seen, latents
+    file = save_face(face, folder, seed)
+    yield file, gallery, seen, latents
     for i in range(1, variations + 1):
         progress((i, variations + 1), desc=f"Painting variation {i} of {variations}", unit="faces")
-        gallery.append((paint(model, ws, seed + i, strength, folder)[0], f"seed {seed + i}"))
-        yield face, gallery, seen, latents
+        variation, _ = paint(model, ws, seed + i, strength)
+        gallery.append((save_face(variation, folder, seed + i), f"seed {seed + i}"))
+        yield file, gallery, seen, latents
