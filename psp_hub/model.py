@@ -15,6 +15,7 @@ from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
 from psp_hub.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.pretrained import Pretrained
+from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
 
 STARTERS = Path(__file__).parent / "starters"
 # Styles drawn at random for mixing are pulled towards the mean face: fewer broken pictures, enough variety.
@@ -60,6 +61,19 @@ class PSPModel(nn.Module, Pretrained):
     def device(self) -> torch.device:
         return self.generator.w_avg.device
 
+    def prepare(self, images: Pictures) -> Tensor:
+        """PIL pictures of any size as the encoder takes them, [N, C, 256, 256]; a tensor as it is.
+
+        Raises:
+            ValueError: a picture that cannot be used (empty, too small, too large), or an empty list.
+        """
+        if isinstance(images, Tensor):
+            return images
+        pictures = [images] if isinstance(images, Image.Image) else list(images)
+        if not pictures:
+            raise ValueError("got an empty list, expected one picture or more")
+        return torch.cat([prepare_tensor(picture, self.config.input_kind) for picture in pictures])
+
     def encode(self, images: Pictures, truncation_psi: float = 1.0) -> Tensor:
         """Images to styles.
 
@@ -74,13 +88,8 @@ class PSPModel(nn.Module, Pretrained):
             ValueError: a picture that cannot be used (empty, too small, too large), an empty list, or a tensor of the
                 wrong shape.
         """
-        if not isinstance(images, Tensor):
-            pictures = [images] if isinstance(images, Image.Image) else list(images)
-            if not pictures:
-                raise ValueError("encode got an empty list, expected one picture or more")
-            images = torch.cat([prepare_tensor(picture, self.config.input_kind) for picture in pictures])
         weight = next(self.encoder.parameters())
-        ws = self.encoder(images.to(weight)) + self.generator.w_avg  # [N, num_ws, w_dim]
+        ws = self.encoder(self.prepare(images).to(weight)) + self.generator.w_avg  # [N, num_ws, w_dim]
         return latents.truncate(ws, self.generator.w_avg, truncation_psi)
 
     def decode(self, ws: Tensor, noise_mode: NoiseMode = "const", seed: int | None = None) -> Tensor:
@@ -116,6 +125,55 @@ class PSPModel(nn.Module, Pretrained):
         with torch.no_grad():
             ws = self.encode(images, truncation_psi)
             return PSPOutput(images=tensor_to_images(self.decode(ws, noise_mode, seed)), ws=ws)
+
+    @torch.no_grad()
+    def refine(
+        self,
+        images: Pictures,
+        ws: Tensor | None = None,
+        steps: int = STEPS,
+        *,
+        factor: int | None = None,
+        regularisation: float = REGULARISATION,
+        distance: LossFunction | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Styles whose faces are closer to `images` than the encoder's answer: some seconds for each, no training.
+
+        Inversion is compared with the whole picture, inpainting with its known part, and super-resolution with the
+        small picture, after the face was made as small.
+
+        Example:
+            >>> ws = model.refine(photo, progress=lambda step, losses: print(step, losses))
+            >>> images = model.decode(ws)
+
+        Args:
+            images: as in `encode`.
+            ws: where to start, [N, num_ws, w_dim]; by default the encoder's answer.
+            steps: 20 do most; more take longer and come closer.
+            factor: how many times smaller than 256 px the picture of super-resolution was. PIL pictures tell it by
+                their size, unless they were enlarged before; tensors do not.
+            regularisation, distance, progress: as in `psp_hub.refinement.refine`.
+
+        Returns:
+            ws [N, num_ws, w_dim], float32, without gradients.
+
+        Raises:
+            ValueError: a task whose input is no picture of the face, such as a drawing; a picture that cannot be used;
+                a shape or number that does not fit.
+        """
+        inputs = self.prepare(images)
+        sizes = None if isinstance(images, Tensor) else sizes_of(images)
+        wanted = find_wanted(self.config.task, inputs, sizes, factor)
+        return refine(
+            self.generator,
+            self.encode(inputs) if ws is None else ws,
+            steps=steps,
+            regularisation=regularisation,
+            distance=distance,
+            progress=progress,
+            **wanted._asdict(),
+        )
 
     @torch.no_grad()
     def mix(

@@ -7,14 +7,19 @@ nothing.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from psp_hub.generators.base import Generator, check_ws
 from psp_hub.latents import random_z
+from psp_hub.pictures import open_image
+from psp_hub.tasks import TASKS
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # pictures and targets [N, 3, 256, 256] -> [N]
 Progress = Callable[[int, Tensor], None]  # number of the step, from 1, and the losses [N] that it began with
@@ -101,6 +106,69 @@ def refine(
         with torch.no_grad():
             remembered_loss(last)
     return best.ws
+
+
+class Wanted(NamedTuple):
+    """What faces are compared with; the names are those of `refine`."""
+
+    targets: Tensor
+    mask: Tensor | None = None
+    reduction: Callable[[Tensor], Tensor] | None = None
+
+
+def find_wanted(
+    task: str, inputs: Tensor, sizes: Sequence[tuple[int, int]] | None = None, factor: int | None = None
+) -> Wanted:
+    """What the encoder's inputs show of the faces.
+
+    Args:
+        task: name, a key of `psp_hub.tasks.TASKS`.
+        inputs: [N, C, 256, 256].
+        sizes: height and width of each picture before it became an input, for super-resolution, or ...
+        factor: ... how many times smaller than 256 px all of them were.
+
+    Raises:
+        ValueError: a task whose inputs cannot be compared, inputs of another shape, or an unknown size.
+    """
+    shown = TASKS[task].shown if task in TASKS else None
+    if shown is None:
+        known = ", ".join(name for name, row in TASKS.items() if row.shown)
+        raise ValueError(f"{task} cannot be refined: what it starts from is no picture of the face; expected {known}")
+    channels = TASKS[task].in_channels
+    if inputs.ndim != 4 or inputs.shape[1:] != (channels, LOSS_SIZE, LOSS_SIZE):
+        shape = f"[N, {channels}, {LOSS_SIZE}, {LOSS_SIZE}]"
+        raise ValueError(f"pictures to refine have shape {tuple(inputs.shape)}, expected {shape}")
+    if shown == "known":
+        return Wanted(inputs[:, :3], mask=1 - inputs[:, 3:])
+    if shown == "small":
+        return Wanted(inputs, reduction=partial(make_small_and_large, sizes=sizes_at(sizes, factor, len(inputs))))
+    return Wanted(inputs)
+
+
+def sizes_of(images: Image.Image | Sequence[Image.Image]) -> list[tuple[int, int]]:
+    """Height and width of pictures, as they are upright."""
+    pictures = [images] if isinstance(images, Image.Image) else images
+    return [open_image(picture, keep_mode=True).size[::-1] for picture in pictures]
+
+
+def sizes_at(sizes: Sequence[tuple[int, int]] | None, factor: int | None, count: int) -> list[tuple[int, int]]:
+    """How small each of `count` pictures was, when 256 px is the whole: by the factor, if there is one."""
+    if factor is not None:
+        if not 1 <= factor <= LOSS_SIZE:
+            raise ValueError(f"factor is {factor}, expected 1 to {LOSS_SIZE}")
+        return [(LOSS_SIZE // factor,) * 2] * count
+    if sizes is None:
+        raise ValueError("how small the pictures were cannot be seen: factor is None, expected a number")
+    return [(min(height, LOSS_SIZE), min(width, LOSS_SIZE)) for height, width in sizes]
+
+
+def make_small_and_large(images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Pictures [N, 3, 256, 256] as each would look from a file of its size: with Pillow's filters, and gradients."""
+    rows = []
+    for image, size in zip(images.split(1), sizes, strict=True):
+        small = F.interpolate(image, size, mode="bicubic", antialias=True)
+        rows.append(F.interpolate(small, image.shape[2:], mode="bilinear"))
+    return torch.cat(rows)  # [N, 3, 256, 256]
 
 
 class Best:

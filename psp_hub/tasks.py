@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 LOSSES = ("w", "l2", "lpips", "id", "w_norm", "l2_crop", "lpips_crop")
 
@@ -19,6 +19,8 @@ class TaskSpec:
         mixed_groups: groups of styles that an input of this task leaves open: variations draw them anew.
         source_options: further arguments of the source's maker.
         random_flip: mirror half of the photos that training draws its targets from.
+        shown: what the input shows of the face that is looked for, so that refinement can compare the two: `all`, a
+            `small` picture of it, or its `known` part; None if it is another kind of picture.
     """
 
     in_channels: int
@@ -28,6 +30,7 @@ class TaskSpec:
     mixed_groups: tuple[str, ...] = ("fine",)
     source_options: Mapping[str, Any] = field(default_factory=dict)
     random_flip: bool = False
+    shown: Literal["all", "small", "known"] | None = None
 
 
 def weights(**given: float) -> dict[str, float]:
@@ -45,6 +48,7 @@ TASKS = {
         source="identity",
         loss_weights=weights(l2=1, lpips=0.8, id=0.1),
         random_flip=True,
+        shown="all",
     ),
     "sketch": TaskSpec(
         in_channels=1,
@@ -64,6 +68,7 @@ TASKS = {
         source="degradation",
         source_options={"factors": (1, 2, 4, 8, 16, 32)},
         loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
+        shown="small",
     ),
     # Input and target are mirrored independently, so that the answer that errs least is a frontal face.
     "frontalization": TaskSpec(
@@ -79,6 +84,7 @@ TASKS = {
         input_kind="masked",
         source="mask",
         loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
+        shown="known",
     ),
 }
 

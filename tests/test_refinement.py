@@ -1,11 +1,16 @@
 """psp_hub.refinement: styles moved towards a picture, through a tiny generator."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
+from psp_hub import PSPConfig, PSPModel
 from psp_hub.generators import load_generator
-from psp_hub.refinement import descend, picture, pixel_loss, quick_picture, refine
+from psp_hub.preprocessing import images_to_tensor, tensor_to_images
+from psp_hub.refinement import descend, make_small_and_large, picture, pixel_loss, quick_picture, refine
+from training.sources import degradation
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +193,82 @@ def test_quick_pictures_of_a_large_generator_are_previews(make_generator):
     assert quick.dtype == torch.float32 and quick.shape == (1, 3, 256, 256)
     assert not quick.equal(exact)
     assert (quick - exact).square().mean() < 1e-2 * exact.var()
+
+
+# PSPModel.refine
+
+
+@pytest.fixture
+def model_for(generator, make_encoder):
+    """Function of a task: a tiny model."""
+
+    def make(task: str, kind: str = "photo", channels: int = 3) -> PSPModel:
+        encoder = make_encoder(in_channels=channels).eval().requires_grad_(False)
+        return PSPModel(encoder, generator, PSPConfig(task, kind))
+
+    return make
+
+
+def test_inversion_is_compared_with_the_picture(model_for, generator, faces):
+    model, targets = model_for("inversion"), faces[1]
+    ws = model.refine(targets, steps=3)
+    assert ws.equal(refine(generator, model.encode(targets), targets, 3))
+    pictures = tensor_to_images(targets / 5)
+    tensors = images_to_tensor(pictures)
+    seen = []
+    ws = model.refine(pictures, faces[0], 2, regularisation=0.5, progress=lambda step, losses: seen.append(step))
+    assert ws.equal(refine(generator, faces[0], tensors, 2, regularisation=0.5)) and seen == [1, 2]
+    assert model.refine(pictures[0], faces[0][:1], 2, regularisation=0.5).shape == (1, 8, 32)
+
+
+def test_inpainting_is_compared_with_the_known_part(model_for, generator, faces):
+    missing = torch.zeros(2, 1, 256, 256)
+    missing[:, :, 50:120, 60:] = 1
+    inputs = torch.cat([faces[1] * (1 - missing), missing], dim=1)
+    model = model_for("inpainting", "masked", 4)
+    expected = refine(generator, model.encode(inputs), faces[1], 2, mask=1 - missing)
+    assert model.refine(inputs, steps=2).equal(expected)
+
+
+def test_super_resolution_is_compared_at_the_size_of_the_small_picture(model_for, generator, portrait):
+    model = model_for("super-resolution")
+    upright, large = portrait(64, 1).resize((32, 48)), portrait(300, 2)
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[0x0112] = 6  # to be turned back
+    inputs = model.prepare([upright, large])
+    expected = refine(
+        generator,
+        model.encode(inputs),
+        inputs,
+        2,
+        reduction=lambda images: make_small_and_large(images, [(48, 32), (256, 256)]),
+    )
+    assert model.refine([upright, large], steps=2).equal(expected)
+    assert model.refine([turned, large], steps=2).equal(expected)
+    by_factor = model.refine([upright, large], steps=2, factor=4)
+    assert not by_factor.equal(expected) and by_factor.equal(model.refine(inputs, steps=2, factor=4))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 8, 16])
+def test_pictures_are_made_small_as_training_makes_them(portrait, factor):
+    image = images_to_tensor([portrait(256, 3)])
+    small = make_small_and_large(image, [(256 // factor,) * 2])
+    assert (small - degradation(image[0], np.random.default_rng(0), factors=[factor])).abs().max() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("sketch", {}, "sketch cannot be refined: .* expected inversion, super-resolution, inpainting"),
+        ("frontalization", {}, "frontalization cannot be refined"),
+        ("mine", {}, "mine cannot be refined"),
+        ("super-resolution", {}, "how small the pictures were cannot be seen: factor is None"),
+        ("super-resolution", {"factor": 0}, "factor is 0, expected 1 to 256"),
+        ("inversion", {"images": torch.zeros(1, 3, 64, 64)}, "shape .1, 3, 64, 64., expected .N, 3, 256, 256."),
+        ("inversion", {"images": []}, "empty list"),
+        ("inversion", {"ws": torch.zeros(1, 8, 31)}, "ws has shape"),
+    ],
+)
+def test_what_cannot_be_refined(model_for, task, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model_for(task).refine(**{"images": torch.zeros(1, 3, 256, 256)} | arguments)
