@@ -13,11 +13,23 @@ import psp_hub
 ROOT = Path(__file__).parents[1]
 # A module imports from lower rows only; those of a folder also from each other. A new module needs a place here.
 LEVELS = [
-    {"config", "pictures", "label_maps", "latents", "layers", "memory", "tasks", "trunk", "checkpoints", "original"},
+    {
+        "config",
+        "ffhq_crop",
+        "pictures",
+        "label_maps",
+        "latents",
+        "layers",
+        "memory",
+        "tasks",
+        "trunk",
+        "checkpoints",
+        "original",
+    },
     {"directions", "loading", "cards", "hub", "line_drawings"},
     {"saving", "preprocessing"},
-    {"heads", "face_parser"},
-    {"encoder", "generators"},
+    {"heads", "face_detector", "face_parser"},
+    {"alignment", "encoder", "generators"},
     {"pretrained", "latents_file", "refinement"},
     {"model"},
     {"conversion"},
