@@ -7,7 +7,6 @@ the generator that it was found in.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -63,7 +62,7 @@ def load_directions(generator_name: str | Path = "mobilestylegan-ffhq") -> dict[
             f"there are no directions for the generator {str(generator_name)!r}; there are some for "
             f"{', '.join(available_directions()) or 'none'}, and training/find_directions.py finds others"
         )
-    return dict(_load(path))
+    return _load(path)
 
 
 def save_directions(path: str | Path, directions: Iterable[Direction], generator_name: str) -> None:
@@ -121,7 +120,6 @@ def apply_directions(
     return moved
 
 
-@cache
 def _load(path: Path) -> dict[str, Direction]:
     try:
         with safe_open(path, "pt") as file:

@@ -77,3 +77,13 @@ def steer(w: Tensor, target: Tensor, keep: list[Tensor]) -> Tensor:
     wanted = torch.zeros(len(rows), dtype=spread.dtype)
     wanted[0] = 1
     return (spread @ torch.linalg.solve(rows @ spread, wanted)).float()
+
+
+def neutralise(w: Tensor, direction: Tensor, keep: list[Tensor]) -> Tensor:
+    """What is left of a direction [w_dim] when it must change no regressed measure of `keep`: the nearest such move.
+
+    Nearest in standard deviations of w, as in `steer`.
+    """
+    rows = torch.stack(keep).double()  # [K, w_dim]
+    spread = torch.cov(w.double().T) @ rows.T  # [w_dim, K]
+    return (direction - spread @ torch.linalg.solve(rows @ spread, rows @ direction.double())).float()

@@ -44,12 +44,16 @@ class Face:
         """Share of the picture."""
         return float(self.part(*names).mean())
 
+    def share(self, *names: str) -> float:
+        """Area in parts of the face's, NaN where there is no face."""
+        return self.area(*names) / self.area(*FACE) if self.mask.sum() >= MIN_PIXELS else NAN
+
     def centre(self, names: tuple[str, ...]) -> tuple[float, float]:
         """(x, y) of the middle of parts, NaN if they are not there."""
         y, x = np.nonzero(self.part(*names))
         if len(x) < MIN_PIXELS:
             return NAN, NAN
-        return float(x.mean() + 0.5) / self.size, float(y.mean() + 0.5) / self.size
+        return (x.mean() + 0.5) / self.size, (y.mean() + 0.5) / self.size
 
     def rows(self, low: float, high: float) -> slice:
         """The rows of pixels from `low` to `high`; none if one of them is NaN."""
@@ -142,7 +146,7 @@ def side_light(face: Face) -> float:
 
 def eye_size(face: Face) -> float:
     """Area of the eyes in parts of the face's; NaN behind glasses."""
-    return face.area(*EYES) / face.area(*FACE) if face.area("glasses") < 0.005 else NAN
+    return face.share(*EYES) if face.area("glasses") < 0.005 else NAN
 
 
 def warmth(face: Face, mask: Mask) -> float:
@@ -154,9 +158,9 @@ MEASURES: dict[str, Callable[[Face], float]] = {
     "yaw": yaw,
     "pitch": pitch,
     "smile": smile,
-    "open_mouth": lambda face: face.area("mouth") / face.area(*FACE),
+    "open_mouth": lambda face: face.share("mouth"),
     "mouth_width": mouth_width,
-    "lips": lambda face: face.area("u_lip", "l_lip") / face.area(*FACE),
+    "lips": lambda face: face.share("u_lip", "l_lip"),
     "glasses": lambda face: float(face.area("glasses") > 0.005),
     "hat": lambda face: float(face.area("hat") > 0.02),
     "hair": lambda face: face.area("hair"),
@@ -166,8 +170,8 @@ MEASURES: dict[str, Callable[[Face], float]] = {
     "face_width": face_width,
     "eye_size": eye_size,
     "brow_height": lambda face: face.eyes[1] - face.brows[1],
-    "brows": lambda face: face.area(*BROWS) / face.area(*FACE),
-    "nose": lambda face: face.area("nose") / face.area(*FACE),
+    "brows": lambda face: face.share(*BROWS),
+    "nose": lambda face: face.share("nose"),
     "brightness": lambda face: float(face.light.mean()),
     "contrast": lambda face: float(face.light.std()),
     "warmth": lambda face: float((face.rgb[0] - face.rgb[2]).mean()),
@@ -185,4 +189,5 @@ def measure(image: Tensor, labels: Tensor) -> list[float]:
     """The `MEASURES` of one face in their order: image [3, H, W] in [-1, 1], labels [H, W]; NaN where not seen."""
     with np.errstate(divide="ignore", invalid="ignore"):
         face = Face(image, labels)
-        return [float(of(face)) for of in MEASURES.values()]
+        values = np.array([of(face) for of in MEASURES.values()], np.float64)
+    return np.where(np.isfinite(values), values, NAN).tolist()
