@@ -116,6 +116,13 @@ class Wanted(NamedTuple):
     reduction: Callable[[Tensor], Tensor] | None = None
 
 
+def check_refinable(task: str) -> None:
+    """Raise ValueError for a task whose inputs cannot be compared with the faces."""
+    if task not in TASKS or TASKS[task].shown is None:
+        known = ", ".join(name for name, row in TASKS.items() if row.shown)
+        raise ValueError(f"{task} cannot be refined: what it starts from is no picture of the face; expected {known}")
+
+
 def find_wanted(
     task: str, inputs: Tensor, sizes: Sequence[tuple[int, int]] | None = None, factor: int | None = None
 ) -> Wanted:
@@ -130,10 +137,8 @@ def find_wanted(
     Raises:
         ValueError: a task whose inputs cannot be compared, inputs of another shape, or an unknown size.
     """
-    shown = TASKS[task].shown if task in TASKS else None
-    if shown is None:
-        known = ", ".join(name for name, row in TASKS.items() if row.shown)
-        raise ValueError(f"{task} cannot be refined: what it starts from is no picture of the face; expected {known}")
+    check_refinable(task)
+    shown = TASKS[task].shown
     channels = TASKS[task].in_channels
     if inputs.ndim != 4 or inputs.shape[1:] != (channels, LOSS_SIZE, LOSS_SIZE):
         shape = f"[N, {channels}, {LOSS_SIZE}, {LOSS_SIZE}]"

@@ -30,9 +30,9 @@ LEVELS = [
     {"saving", "preprocessing"},
     {"heads", "face_detector", "face_parser"},
     {"alignment", "encoder", "generators"},
-    {"pretrained", "latents_file", "refinement"},
+    {"pretrained", "latents_file", "refinement", "files", "inputs"},
     {"model"},
-    {"conversion"},
+    {"commands", "conversion"},
     {"cli", "demo", "__init__"},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
@@ -121,6 +121,15 @@ def test_import_works_without_the_optional_libraries():
 
 
 def test_exports():
-    assert set(psp_hub.__all__) == {"PSPModel", "PSPOutput", "PSPConfig", "TASKS", "__version__"}
+    assert set(psp_hub.__all__) == {
+        "Latents",
+        "PSPConfig",
+        "PSPModel",
+        "PSPOutput",
+        "TASKS",
+        "__version__",
+        "load_latents",
+        "save_latents",
+    }
     assert all(hasattr(psp_hub, name) for name in psp_hub.__all__)
     assert psp_hub.__version__ == importlib.metadata.version("psp-hub")
