@@ -12,6 +12,7 @@ from PIL import Image, ImageFile, ImageOps
 
 # The usual picture files only: readers of rarer formats run other programs (EPS) or are seldom tested.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc")  # how the files of iPhones begin
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 8
 ENCODER_SIZE = 256
@@ -64,6 +65,8 @@ def _open_file(file: BinaryIO, name: str, keep_mode: bool) -> Image.Image:
         raise ValueError(f"{name} is empty: the file has 0 bytes. Was it saved or downloaded completely?")
     with _damage_reported(name):
         image = _read_header(file, prefix)
+    if image is None and prefix[4:12] in HEIC:
+        raise ValueError(f"{name} is a HEIC photo, which this program cannot read. Save or export it as JPEG.")
     if image is None:
         kinds = ", ".join(FORMATS[:-1])
         raise ValueError(f"{name} is not a picture this program can read; expected one of {kinds}.")

@@ -113,10 +113,28 @@ def test_exif_rotation_is_applied(tmp_path):
     assert pixels(upright)[:18].max() < 20 and pixels(upright)[22:].min() > 235
 
 
-def test_first_frame_of_an_animation(tmp_path):
+@pytest.mark.parametrize("name", ["two.gif", "two.webp", "two.png", "two.tiff", "two.avif"])
+def test_first_frame_of_an_animation(tmp_path, name):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
-    image = open_image(saved(tmp_path, frames[0], "two.gif", save_all=True, append_images=frames[1:]))
-    assert image.getpixel((8, 8)) == (255, 0, 0)
+    image = open_image(saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:]))
+    red, green, blue = image.getpixel((8, 8))
+    assert red > 250 and green < 5 and blue < 5
+
+
+def test_first_picture_of_a_phone_that_saves_two(tmp_path):
+    """A JPEG file with more pictures behind the first, such as a map of distances."""
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    path = saved(tmp_path, frames[0], "two.mpo", save_all=True, append_images=frames[1:])
+    red, _, blue = open_image(path).getpixel((8, 8))
+    assert red > 250 and blue < 5
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix"])
+def test_photos_of_an_iphone_are_named(tmp_path, brand):
+    path = tmp_path / "IMG_0001.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(100))
+    with pytest.raises(ValueError, match="IMG_0001.HEIC is a HEIC photo, .* JPEG"):
+        open_image(path)
 
 
 def test_open_file_and_open_picture(tmp_path):
