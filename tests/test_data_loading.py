@@ -144,6 +144,18 @@ def test_a_folder_of_targets(load, folders):
     assert [loaded.data[0, i]["image"].shape for i in range(6)] == [(3, 256, 256)] * 6
 
 
+def test_small_pictures_are_made_as_the_flags_say(load, folders):
+    def enlarged(*flags) -> torch.Tensor:
+        return load("super-resolution", "--target_dir", folders / "out", *flags).data[0, 1]["input"]
+
+    image = read_photo(folders / "out/1.png")
+    assert torch.allclose(enlarged("--factors", 1), image, atol=1 / 127)
+    coarse = enlarged("--factors", 32)
+    assert not torch.allclose(coarse, image, atol=0.1)
+    assert not torch.equal(enlarged("--factors", 32, "--jpeg_share", 1), coarse)
+    assert not torch.equal(enlarged("--factors", 32, "--blur_share", 1), coarse)
+
+
 def test_paired_folders(load, folders):
     options = ["--target_dir", folders / "out", "--source_dir", folders / "in", "--num_validation_pairs", 2]
     loaded = load("segmentation", *options)
@@ -214,13 +226,20 @@ def test_validation_folders(load, pairs_dir, folders, generator_dir, tmp_path):
         ("sketch", "--pairs_dir x --validation_dir y --num_validation_pairs 3", "exclude each other"),
         ("sketch", "--target_dir x --color_jitter 2", "--color_jitter is 2.0, expected 0 to 1"),
         ("sketch", "--target_dir x --source_dir y --color_jitter 1", "--color_jitter is for sources made from"),
+        (
+            "inversion",
+            "--target_dir {out} --jpeg_share 0.5",
+            "--jpeg_share: for tasks whose inputs are small pictures",
+        ),
+        ("super-resolution", "--target_dir {out} --factors 0 4", r"--factors are \[0, 4\], expected 1 or more"),
+        ("super-resolution", "--target_dir {out} --blur_share 2", "--blur_share is 2.0, expected 0 to 1"),
         ("segmentation", "--dataset_name x", "this task needs label maps: those of x, in --source_column"),
         ("inversion", "--target_dir nowhere", "nowhere is not a folder"),
     ],
 )
-def test_flags_that_do_not_fit_together(load, task, flags, message):
+def test_flags_that_do_not_fit_together(load, task, flags, message, folders):
     with pytest.raises(ValueError, match=message):
-        load(task, *flags.split())
+        load(task, *flags.format(out=folders / "out").split())
 
 
 # Bad pictures

@@ -56,6 +56,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="0 to 1: other colours and light for photos",
     )
 
+    small = parser.add_argument_group("data: small pictures for super-resolution")
+    small.add_argument("--factors", type=int, nargs="+", help="how many times smaller (default: as the task has them)")
+    small.add_argument("--blur_share", type=float, help="how often out of focus before that (default: never)")
+    small.add_argument("--jpeg_share", type=float, help="how often saved as JPEG after that (default: never)")
+
     faces = parser.add_argument_group("data: photos for the identity loss, beside generated faces")
     faces.add_argument("--faces_dir", type=Path, help="photos of faces: the sources made from them join")
     faces.add_argument("--num_faces", type=int, default=700, help="the first photos by name")

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch.utils.data import Subset
 
@@ -78,7 +79,7 @@ def load_data(args: argparse.Namespace, task: TaskSpec, generator: Generator) ->
         held_out = last_ones(len(parts[0]), args.num_validation_pairs, "photos")
     training = [i for i in range(num_training) if i not in held_out]
     flips = task.random_flip if args.random_flip is None else args.random_flip
-    options = {"line_art_share": args.line_art_share} if task.source == "drawing" else {}
+    options = source_options(args, task)
     augmentation = Augmentation(flips, args.color_jitter)
     data = Examples(parts, task, args.seed, generator.w_dim, augmentation, options, held_out)
     counts = {kind: len(part) for kind, (part, _) in loaded.items() if kind != "validation"}
@@ -107,6 +108,24 @@ def load_parts(
     elif args.validation_dir:
         loaded["validation"] = load_validation(args, task)
     return loaded
+
+
+def source_options(args: argparse.Namespace, task: TaskSpec) -> dict[str, Any]:
+    """Of the source's maker, from the flags.
+
+    Raises:
+        ValueError: a flag of another task, or out of range.
+    """
+    small = {name: getattr(args, name) for name in ("factors", "blur_share", "jpeg_share")}
+    given = {name: value for name, value in small.items() if value is not None}
+    if given and task.source != "degradation":
+        raise ValueError(f"{', '.join(f'--{name}' for name in given)}: for tasks whose inputs are small pictures")
+    if given.get("factors") and min(given["factors"]) < 1:
+        raise ValueError(f"--factors are {given['factors']}, expected 1 or more")
+    for name in ("blur_share", "jpeg_share"):
+        if not 0 <= given.get(name, 0) <= 1:
+            raise ValueError(f"--{name} is {given[name]}, expected 0 to 1")
+    return {"line_art_share": args.line_art_share} if task.source == "drawing" else given
 
 
 def last_ones(end: int, wanted: int | None, kind: str) -> range:
