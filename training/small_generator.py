@@ -1,8 +1,9 @@
 """The generator at a fraction of its cost: its last blocks drawn small, for losses that look at small pictures.
 
 A block of MobileStyleGAN doubles the resolution by an inverse wavelet transform. Where the picture is wanted small,
-the low-pass band alone is that feature map at half the size, and the block's convolutions follow there. What they lose
-is fitted on pairs: all weights go on learning from their published values, with the stored pictures as targets.
+the low-pass band alone is that feature map at half the size, and the block's convolutions follow there, as in
+`SynthesisNetwork.preview`; the wavelets of the last layer then give twice the pixels. What is lost is fitted on pairs:
+all weights go on learning from their published values, with the stored pictures as targets.
 
     python training/small_generator.py --pairs_dir pairs --size 64 --output small-64.safetensors
 """
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
-from psp_hub.generators.mobile_stylegan import MobileStyleGAN, SynthesisNetwork
+from psp_hub.generators.mobile_stylegan import MobileStyleGAN, SynthesisNetwork, halve_kernel
 from psp_hub.layers import inverse_haar
 from psp_hub.memory import keep_freed_memory
 from training.pairs import PairStore
@@ -48,6 +49,8 @@ class SmallSynthesis(nn.Module):
         self.network, self.size = deepcopy(network), size
         for block in self.network.blocks:
             for conv in (block.conv1, block.conv2):
+                for _ in range((conv.noise.shape[-1] // size).bit_length() - 1):
+                    conv.depthwise.weight.data = halve_kernel(conv.depthwise.weight.data)
                 conv.noise = F.adaptive_avg_pool2d(conv.noise, min(size, conv.noise.shape[-1]))
 
     @property
