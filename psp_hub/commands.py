@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub import latents
-from psp_hub.files import LATENTS_SUFFIX, check_targets, find_latents, find_masks, find_pictures, plan, write_png
+from psp_hub.files import LATENTS_SUFFIX, Jobs, check_targets, find_latents, find_masks, find_pictures, plan, write_png
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.inputs import cut_out, with_hole
@@ -104,11 +104,11 @@ def draw(styles: Iterable[Tensor], generator: Generator, targets: Iterable[Path]
         write_png(tensor_to_images(generator.synthesis(ws))[0], target)
 
 
-def for_each(jobs: dict[Path, list[Path]], work: Callable[[Path, list[Path]], None]) -> int:
+def for_each(jobs: Jobs, work: Callable[[Path, list[Path]], None], unit: str) -> int:
     """Do the work for each input: one that fails does not stop the others. Returns the exit code."""
     failed = 0
     next(iter(jobs.values()))[0].parent.mkdir(parents=True, exist_ok=True)  # all outputs lie in one folder
-    for source, targets in tqdm(jobs.items(), unit="picture", disable=None):  # None: only on a terminal
+    for source, targets in tqdm(jobs.items(), unit=unit, disable=None):  # None: only on a terminal
         try:
             with torch.no_grad():
                 work(source, targets)
@@ -118,7 +118,7 @@ def for_each(jobs: dict[Path, list[Path]], work: Callable[[Path, list[Path]], No
         else:
             say("\n".join(f"{source} -> {target}" for target in targets), sys.stdout)
     if failed:
-        say(f"psp-hub: {failed} of {len(jobs)} pictures failed", sys.stderr)
+        say(f"psp-hub: {failed} of {len(jobs)} {unit}s failed", sys.stderr)
     return 1 if failed else 0
 
 
@@ -147,7 +147,7 @@ def translate(options: argparse.Namespace) -> int:
                 notes = {} if options.seed is None else {"seed": str(options.seed + i)}
                 save(ws, model, target.with_suffix(LATENTS_SUFFIX), notes)
 
-    return for_each(jobs, work)
+    return for_each(jobs, work, "picture")
 
 
 def is_small(task: str) -> bool:
@@ -288,7 +288,7 @@ def decode(options: argparse.Namespace) -> int:
         styles = (ws for face in found.ws.split(1) for ws in variations(face, generators[name], task, options))
         draw(styles, generators[name], targets)
 
-    return for_each(jobs, work)
+    return for_each(jobs, work, "file")
 
 
 def generator_of(found: Latents) -> str:

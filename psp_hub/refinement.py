@@ -28,8 +28,8 @@ LOSS_SIZE = 256
 SPREAD_SAMPLES = 1000
 # Measured on faces that no encoder had seen: see `training/evaluate.py --refinement_steps`.
 STEPS = 20
-LEARNING_RATE = 0.1  # at its highest, in units of the spread of one number of w
-BETAS = (0.8, 0.95)
+LEARNING_RATE = 0.16  # at its highest, in units of the spread of one number of w
+BETAS = (0.6, 0.9)  # little momentum: it overshoots in so few steps
 REGULARISATION = 0.01
 WARMUP_STEPS = 4
 SCALES = (1, 4, 16)  # pixels of a square whose mean is compared
