@@ -29,20 +29,21 @@ MOUTH_CLASSES, NOSE_CLASSES, SKIN_CLASSES = (
     class_numbers("skin", "nose"),
 )
 
-DETECTOR_SIDES = (640, 1600)  # longer side of the copy that is searched; the second if the first shows no face
+DETECTOR_SIDES = (640, 1600)  # longer side of the copy that is searched; the second, upright, if the first shows none
 SMALL_SIDE = 256  # a smaller picture is enlarged to this
 MAX_FACES = 12  # the largest ones: the parser looks at each
-MIN_CROP = 48  # px of the photo across the square that is cut out
+MIN_CROP = 32  # px of the photo across the square that is cut out: below, every fourth face is missed
 SAME = 0.08  # of the side: a photo whose corners are as near to those found is aligned already
 TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180)
 
 USUAL_POINTS = np.array([[96.6, 122.0], [159.6, 122.0], [128.1, 188.5]])  # in aligned faces of 256 px
 
-# Least that the parser sees in an aligned face: pixels of eyes or glasses, mouth and nose, and a share of skin.
+# Least that the parser sees in an aligned face: pixels of eyes or glasses, mouth and nose, and a share of skin. A hand
+# or a mask may hide one of the three.
 MIN_EYES, MIN_MOUTH, MIN_NOSE, MIN_SKIN = 50, 120, 400, 0.1
 MIN_EYE = 40  # pixels of one eye, to say where it is
 EYE_REACH, MOUTH_REACH = 40, 60  # px from where they are looked for
-CLEAR = 12.0  # px between where detector and parser see them; most upright faces stay below 6, others go beyond
+UNSEEN, CLEAR = 15.0, 8.0  # px of doubt: most upright faces stay below 4, what lies on its side is beyond 10
 PARSER_SHARE = 0.5  # of the answer where detector and parser differ: their errors have little to do with each other
 
 
@@ -54,7 +55,8 @@ class Face:
         points: left eye, right eye, mouth, [3, 2].
         corners: of the square to cut out, [4, 2], as in `ffhq_crop`.
         score: how sure the detector is, 0 to 1; 0 if only the parser saw the face.
-        doubt: how far apart detector and parser see an eye or the mouth, in pixels of an aligned face of 256.
+        doubt: how far apart detector and parser see eyes and mouth, in pixels of an aligned face of 256: their mean,
+            in which one that the parser does not see counts as UNSEEN.
     """
 
     points: Points
@@ -106,7 +108,7 @@ def find_faces(photo: Image.Image, *, parser: FaceParser | None = None) -> list[
     parser = parser or default_parser()
     for side in DETECTOR_SIDES:
         doubtful: list[list[Face]] = []
-        for turn in TURNS:
+        for turn in TURNS if side == DETECTOR_SIDES[0] else TURNS[:1]:
             seen = search(photo, side, turn)[:MAX_FACES]
             faces = [face for face in (look_closer(photo, face, parser) for face in seen) if face]
             faces.sort(key=lambda face: face.side, reverse=True)
@@ -215,12 +217,12 @@ def look_closer(photo: Image.Image, face: Face, parser: FaceParser) -> Face | No
     Of a face that the detector did not see, the parser has to see all of them, and where they usually are.
     """
     labels = parser.label_map(warp(photo, face.corners, ENCODER_SIZE)).numpy()
-    if not shows_face(labels):
+    if shown_parts(labels) < (2 if face.score else 3):
         return None
     origin, axes = face.corners[0], (face.corners[[3, 1]] - face.corners[0]) / ENCODER_SIZE  # of the crop's x and y
     expected = (face.points - origin) @ np.linalg.inv(axes)
     parsed, seen = parsed_points(labels, expected)
-    doubt = float(np.linalg.norm(parsed - expected, axis=1).max())
+    doubt = float(np.where(seen, np.linalg.norm(parsed - expected, axis=1), UNSEEN).mean())
     if not face.score and (doubt > CLEAR or not seen.all()):
         return None
     share = PARSER_SHARE if face.score else 1.0
@@ -228,15 +230,13 @@ def look_closer(photo: Image.Image, face: Face, parser: FaceParser) -> Face | No
     return Face(points, crop_corners(points), face.score, doubt)
 
 
-def shows_face(labels: np.ndarray) -> bool:
-    """Whether a label map [256, 256] is one of a face."""
+def shown_parts(labels: np.ndarray) -> int:
+    """How many of eyes (or glasses), nose and mouth a label map [256, 256] shows; without skin, none."""
     counts = np.bincount(labels.ravel(), minlength=len(CLASS_NAMES))
-    return bool(
-        counts[[*EYE_CLASSES, *GLASSES_CLASSES]].sum() >= MIN_EYES
-        and counts[[*MOUTH_CLASSES]].sum() >= MIN_MOUTH
-        and counts[[*NOSE_CLASSES]].sum() >= MIN_NOSE
-        and counts[[*SKIN_CLASSES]].sum() >= MIN_SKIN * labels.size
-    )
+    if counts[[*SKIN_CLASSES]].sum() < MIN_SKIN * labels.size:
+        return 0
+    parts = ((*EYE_CLASSES, *GLASSES_CLASSES), MIN_EYES), (NOSE_CLASSES, MIN_NOSE), (MOUTH_CLASSES, MIN_MOUTH)
+    return sum(int(counts[[*numbers]].sum() >= least) for numbers, least in parts)
 
 
 def parsed_points(labels: np.ndarray, expected: Points) -> tuple[Points, np.ndarray]:

@@ -32,6 +32,7 @@ from training.parsing import LabelledPhotos
 
 SIZE = 256
 WIDTH, HEIGHT = 800, 600
+BACKDROPS = ("noise", "gradient", "texture")
 Rng = np.random.Generator
 
 
@@ -86,7 +87,7 @@ def scene_of(
     face: Image.Image, rng: Rng, sides: tuple[float, float], degrees: float, turn: Image.Transpose | None = None
 ) -> Scene:
     """The face somewhere in front of a backdrop; `turn` turns the whole picture."""
-    picture = backdrop(str(rng.choice(["noise", "gradient", "texture"])), rng)
+    picture = backdrop(str(rng.choice(BACKDROPS)), rng)
     side, angle = float(np.exp(rng.uniform(*np.log(sides)))), float(rng.uniform(-degrees, degrees))
     reach = side / 2 * (abs(np.cos(np.deg2rad(angle))) + abs(np.sin(np.deg2rad(angle))))
     centre = tuple(float(rng.uniform(reach, length - reach)) for length in picture.size)
@@ -174,12 +175,12 @@ def measure_rule(photos: LabelledPhotos) -> dict:
     }
 
 
-def count_false_alarms(photos: LabelledPhotos, seed: int) -> dict:
+def count_false_alarms(photos: LabelledPhotos, num_backdrops: int, seed: int) -> dict:
     """Faces found where there are none: in backdrops, and in photos cut into pieces and shuffled."""
     rng, report = np.random.default_rng(seed), {}
-    pictures = {kind: [backdrop(kind, rng, (640, 480)) for _ in range(8)] for kind in ("noise", "gradient", "texture")}
+    pictures = {kind: [backdrop(kind, rng, (640, 480)) for _ in range(num_backdrops)] for kind in BACKDROPS}
     pictures["shuffled faces"] = []
-    for i in range(min(40, len(photos))):
+    for i in range(min(5 * num_backdrops, len(photos))):
         image = np.asarray(tensor_to_images(photos[0, i][0][None])[0])
         pieces = image.reshape(8, 32, 8, 32, 3).swapaxes(1, 2).reshape(64, 32, 32, 3)
         mixed = rng.permutation(pieces).reshape(8, 8, 32, 32, 3).swapaxes(1, 2).reshape(SIZE, SIZE, 3)
@@ -200,7 +201,8 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--masks_dir", type=Path, required=True, help="NAME.png of class numbers for each photo")
     parser.add_argument("--first", type=int, default=0, help="number of the first photo, by name")
     parser.add_argument("--num_faces", type=int, default=100)
-    parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES), metavar="CASE")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE")
+    parser.add_argument("--num_backdrops", type=int, default=8, help="pictures of each kind that show no face")
     parser.add_argument("--rule", action="store_true", help="only compare FFHQ's rule with the label maps: seconds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="a JSON file to write the figures to, too")
@@ -214,7 +216,7 @@ def main(args: argparse.Namespace) -> dict:
         for name in args.cases:
             report[name] = measure(photos, CASES[name], args.seed)
             print(name, json.dumps(report[name]), flush=True)
-        report["no face"] = count_false_alarms(photos, args.seed)
+        report["no face"] = count_false_alarms(photos, args.num_backdrops, args.seed)
     text = json.dumps(report, indent=2)
     print(text)
     if args.output:
