@@ -18,9 +18,9 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
 from psp_hub.label_maps import CLASS_NAMES, labels_to_image
 from psp_hub.preprocessing import tensor_to_images
-from psp_hub.tasks import TASKS
+from psp_hub.tasks import TASKS, get_task
 from training.evaluate import load_sets, main, parse_args
-from training.evaluation.examples import Example, SourceMaker
+from training.evaluation.examples import Example, PhotoExamples, SourceMaker
 from training.evaluation.judges import Judges
 from training.evaluation.measure import label_figures, measure, translate
 from training.evaluation.report import save_grid
@@ -206,6 +206,30 @@ def test_factors_of_super_resolution_are_told_apart(task_model, pairs_dir, tmp_p
         assert part["bicubic"]["mse"] == pytest.approx(np.mean(enlarged))
     exact = [float(row["bicubic: psnr"]) for row in rows if row["factor"] == "1"]
     assert min(exact) > 50  # but for rounding to bytes
+
+
+@pytest.mark.parametrize(("task", "options"), [("inversion", []), ("super-resolution", ["--factors", "4"])])
+def test_refinement_beside_the_encoder(task_model, faces_dir, tmp_path, capsys, task, options):
+    folder = task_model(task)
+    options = [*options, "--refinement_steps", "2", "0", "--num_optimized", "1", "--output_dir", str(tmp_path)]
+    report = main(parse_args([str(folder), str(faces_dir), "--num_faces", "1", *options]))["optimization"]
+    methods = ["mean_face", "encoder", "refined 2", "refined 0"]
+    assert list(report) == ["set", "count", "steps", "loss", *methods]
+    assert report["refined 0"]["mse"] == report["encoder"]["mse"] and report["refined 2"]["seconds"] > 0
+    model, maker = PSPModel.from_pretrained(folder), SourceMaker(get_task(task), 1234, factors=[4])
+    (example,) = PhotoExamples(faces_dir, 1, maker)
+    factor = 4 if task == "super-resolution" else None
+    images = at_256(model.decode(model.refine(example.input[None], steps=2, factor=factor)))
+    assert report["refined 2"]["mse"] == pytest.approx((images[0] - example.image).square().mean().item(), rel=1e-4)
+    table = capsys.readouterr().out.splitlines()[-4:]
+    assert [line.split()[0] for line in table] == ["mean_face", "encoder", "refined", "refined"]
+
+
+def test_what_is_not_refined_is_told_before_the_measuring(model_dir, faces_dir, tmp_path):
+    options = ["--refinement_steps", "2", "--output_dir", str(tmp_path / "report")]
+    with pytest.raises(ValueError, match="sketch cannot be refined"):
+        main(parse_args([str(model_dir), str(faces_dir), *options]))
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.slow

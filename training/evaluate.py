@@ -5,7 +5,8 @@
 MODEL is a starter's name, a saved folder or a repository on the Hub; DATA is a folder of photos or a store of pairs.
 The inputs of the task are made from the pictures, or read from --source_dir. Written: report.json, and for each set
 a table with a row for every picture (CSV) and a picture with inputs, targets and outputs above each other.
-With --optimization_steps, some faces are also found by optimisation, and error and seconds stand side by side.
+With --refinement_steps, the answers for some faces are also refined, with --optimization_steps these are found by
+optimisation; error and seconds stand side by side.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from torch import Tensor
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel, starter_names
+from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, get_task
 from training.evaluation.compare import STARTS, compare, optimization_loss
 from training.evaluation.examples import Example, Examples, PairExamples, PhotoExamples, SourceMaker
@@ -51,8 +53,11 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=1234, help="of what is random in the inputs")
     add_judge_arguments(parser)
-    optimization = parser.add_argument_group("optimisation")
+    optimization = parser.add_argument_group("refinement and optimisation")
     optimization.add_argument("--optimization_steps", type=int, default=0, help="0 for none")
+    optimization.add_argument(
+        "--refinement_steps", type=int, nargs="+", default=[], metavar="N", help="from the encoder's answer, as in use"
+    )
     optimization.add_argument("--num_optimized", type=int, default=3, help="the first pictures that are measured")
     optimization.add_argument("--optimization_spaces", nargs="+", choices=["w", "w+"], default=["w", "w+"])
     optimization.add_argument("--optimization_starts", nargs="+", choices=STARTS, default=["mean_face"])
@@ -83,7 +88,8 @@ def settle(args: argparse.Namespace) -> str | None:
         return "expected DATA, --pairs_dir or --faces_dir"
     if args.source_dir and not args.faces_dir:
         return "--source_dir needs --faces_dir: the photos that its inputs belong to"
-    if min(args.num_pairs, args.num_faces, args.optimization_steps) < 0 or args.num_optimized < 1:
+    numbers = (args.num_pairs, args.num_faces, args.optimization_steps, *args.refinement_steps)
+    if min(numbers) < 0 or args.num_optimized < 1:
         return "numbers of pictures and steps are 0 or more, and --num_optimized 1 or more"
     return problem_with_judges(args)
 
@@ -123,11 +129,10 @@ def measure_set(model: PSPModel, task: str, examples: Examples, judges: Judges, 
 
 
 def compare_methods(args: argparse.Namespace, model: PSPModel, task: str, examples: Examples, judges: Judges) -> dict:
-    """The report of the encoder against optimisation on the first pictures; optimization.png is written."""
+    """The report of encoder, refinement and optimisation on the first pictures; optimization.png is written."""
     first = list(islice(examples, args.num_optimized))
-    compared = compare(
-        model, task, first, judges, args.optimization_steps, args.optimization_spaces, args.optimization_starts
-    )
+    options = (args.optimization_steps, args.optimization_spaces, args.optimization_starts, args.refinement_steps)
+    compared = compare(model, task, first, judges, *options)
     save_columns(first, list(compared.pictures.values()), args.output_dir / "optimization.png")
     facts = {"count": len(first), "steps": args.optimization_steps, "loss": optimization_loss(judges)[1]}
     return facts | compared.methods
@@ -146,6 +151,8 @@ def main(args: argparse.Namespace) -> dict:
     task = task_of(args, model)
     if task == "segmentation":
         args.parser = args.parser or PARSER
+    if args.refinement_steps:
+        check_refinable(task)
     judges = load_judges(args, args.device)
     sets = load_sets(args, task, judges)
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -154,14 +161,15 @@ def main(args: argparse.Namespace) -> dict:
         report["drawing_style"] = args.drawing_style or "whole family"
     for name, examples in sets.items():
         report[name] = measure_set(model, task, examples, judges, args.output_dir / name)
-    if args.optimization_steps:
+    if args.optimization_steps or args.refinement_steps:
         name, examples = list(sets.items())[-1]  # photos, if there are some
         report["optimization"] = {"set": name} | compare_methods(args, model, task, examples, judges)
     (args.output_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
-    if args.optimization_steps:
+    if "optimization" in report:
         methods = {name: part for name, part in report["optimization"].items() if isinstance(part, dict)}
-        print(f"\nMeans over {report['optimization']['count']} pictures, {args.optimization_steps} steps:")
+        steps = f", {args.optimization_steps} steps of optimisation" if args.optimization_steps else ""
+        print(f"\nMeans over {report['optimization']['count']} pictures{steps}:")
         print(as_table(methods))
     return report
 

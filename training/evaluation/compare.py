@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.model import PSPModel
+from psp_hub.refinement import find_wanted, refine
 from training.evaluation.baselines import at_256, mean_face
 from training.evaluation.examples import Example
 from training.evaluation.judges import Judges
@@ -46,25 +47,33 @@ def compare(
     steps: int,
     spaces: Sequence[Space] = ("w", "w+"),
     starts: Sequence[str] = STARTS[:1],
+    refinements: Sequence[int] = (),
 ) -> Comparison:
-    """Answer each example with the encoder, and find its target by optimisation.
+    """Answer each example with the encoder, refine its answer, and find its target by optimisation.
 
-    Optimisation sees the target itself, the encoder the input of its task: only for inversion are the two the same.
+    Optimisation sees the target itself, encoder and refinement the input of the task: only for inversion are the two
+    the same.
 
     Args:
-        steps: of each optimisation.
+        steps: of each optimisation; 0 leaves it out.
         spaces: in which it is done.
         starts: where it starts, some of `STARTS`.
+        refinements: steps of each refinement.
     """
+    searches = list(product(starts, spaces)) if steps else []
     mean = mean_face(model)
     seconds: dict[str, list[float]] = {}
     pictures: dict[str, list[Tensor]] = {}
-    with tqdm(total=len(examples) * len(spaces) * len(starts) * steps, desc="optimising", unit="step") as progress:
+    total = len(examples) * (len(searches) * steps + sum(refinements))
+    with tqdm(total=total, desc="optimising", unit="step") as progress:
         for example in examples:
             output, ws, times = translate(model, example.input)
             found = [("mean_face", mean, 0.0), ("encoder", output, sum(times.values()))]
             target = example.image[None].to(model.device)
-            for start, space in product(starts, spaces):
+            for count in refinements:
+                image, duration = refined(model, task, example, ws, count, progress)
+                found.append((f"refined {count}", image, duration + times["encoder"]))
+            for start, space in searches:
                 name = f"{space} from the encoder" if start == "encoder" else space
                 first = ws if start == "encoder" else None
                 image, duration = search(model, target, judges, steps, space, first, progress)
@@ -86,6 +95,17 @@ def search(
     begin = now(model.device)
     loss, _ = optimization_loss(judges)
     ws = optimize(model.generator, target, loss, steps, space, start, progress=lambda *_: progress.update())
+    image = at_256(model.decode(ws))[0].cpu()
+    return image, now(model.device) - begin
+
+
+def refined(
+    model: PSPModel, task: str, example: Example, ws: Tensor, steps: int, progress: tqdm
+) -> tuple[Tensor, float]:
+    """The picture [3, 256, 256] of the encoder's answer after refinement, and the seconds of that."""
+    begin = now(model.device)
+    wanted = find_wanted(task, example.input[None], factor=example.factor)
+    ws = refine(model.generator, ws, steps=steps, progress=lambda *_: progress.update(), **wanted._asdict())
     image = at_256(model.decode(ws))[0].cpu()
     return image, now(model.device) - begin
 
