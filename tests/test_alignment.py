@@ -132,7 +132,7 @@ def test_what_a_map_does_not_show_is_where_it_was_expected():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (turned(USUAL_POINTS, 0) * 0.1 + 100, "too small: 26 pixels .* at least 32"),
+        (turned(USUAL_POINTS, 0) * 0.1 + 100, "too small: 25 pixels .* at least 32"),
         (USUAL_POINTS + [-100, 0], "cut off at the border"),
         (USUAL_POINTS + [0, 150], "cut off at the border"),
     ],
