@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import base64
+import io
 import os
 import subprocess
 import sys
@@ -171,6 +173,18 @@ def portrait() -> Callable[[int, int], Image.Image]:
         return image.filter(ImageFilter.GaussianBlur(0.7)).resize((size, size))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def on_pad() -> Callable[[Image.Image], str]:
+    """Function of a drawing: what the pad of the page sends for it."""
+
+    def send(drawing: Image.Image) -> str:
+        file = io.BytesIO()
+        drawing.save(file, "PNG")
+        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+    return send
 
 
 @pytest.fixture(scope="session")

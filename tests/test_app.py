@@ -1,38 +1,28 @@
-"""app.py: the handlers with a tiny model, the API of a running page, and the page in a browser."""
+"""The page: the handlers with a tiny model, the API of a running page, and the page in a browser."""
 
-import importlib.util
 import json
 import os
-import socket
 import struct
 import urllib.request
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
 import torch
-from browser import OPENER, ROOT, draw_face, open_accordion, open_page, serve
+from browser import OPENER, draw_face, open_accordion, open_page, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from huggingface_hub import constants
 from PIL import Image, ImageChops, ImageDraw
 
-from psp_hub.demo.faces import Problem, make_faces
+from psp_hub.demo.faces import Problem, make_faces, save_face
 from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
 from psp_hub.demo.sketch import show_upload
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.model import STARTERS, PSPModel
 from psp_hub.preprocessing import MAX_PIXELS, tensor_to_images
-
-spec = importlib.util.spec_from_file_location("app", ROOT / "app.py")
-app = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(app)
-
-EMPTY_PAD = {"background": None, "layers": [], "composite": None}
 
 
 @pytest.fixture
@@ -86,8 +76,8 @@ def test_seeds(model, drawing):
 
 
 def test_without_strength_all_faces_are_the_plain_answer(model, drawing, tmp_path):
-    model(Image.open(drawing)).images[0].save(tmp_path / "plain.png")
-    assert set(faces(model, drawing, 3, strength=0)) == {(tmp_path / "plain.png").read_bytes()}
+    plain = Path(save_face(model(Image.open(drawing)).images[0], str(tmp_path), 3)).read_bytes()
+    assert set(faces(model, drawing, 3, strength=0)) == {plain}
 
 
 def test_likeness(model, drawing):
@@ -181,19 +171,18 @@ def handlers(demo) -> dict[str, Callable]:
     return {function.name: function.fn for function in demo.fns.values() if function.fn}
 
 
-def test_which_picture_is_used(handlers, drawing):
-    pad = {**EMPTY_PAD, "composite": draw(3)}
+def test_which_picture_is_used(handlers, drawing, on_pad):
+    pad = on_pad(draw(3))
 
-    def seen(*pictures: dict | str | None) -> Image.Image:
+    def seen(*pictures: str | None) -> Image.Image:
         return next(handlers["draw_from_pad"](*pictures, 0, 1, 1.0, 1.0))[2]
 
     from_file = next(handlers["draw_to_face"](drawing, 0, 1, 1.0, 1.0))[2]
     assert ImageChops.difference(seen(pad, None), from_file).getbbox()
     assert seen(pad, drawing) == seen(pad, None)
-    for empty in (None, EMPTY_PAD, {**EMPTY_PAD, "composite": Image.new("L", (512, 512), 255)}):
-        assert seen(empty, drawing) == from_file
-        with pytest.raises(Problem, match="Draw a face first"):
-            seen(empty, None)
+    assert seen(None, drawing) == from_file
+    with pytest.raises(Problem, match="Draw a face first"):
+        seen(None, None)
     with pytest.raises(Problem, match="Upload one"):
         next(handlers["draw_to_face"](None, 0, 1, 1.0, 1.0))
 
@@ -231,27 +220,6 @@ def test_api(demo, drawing, tmp_path):
         demo.close(verbose=False)
 
 
-def test_start_without_a_model(tmp_path):
-    with pytest.raises(SystemExit, match="is not a saved model"):
-        app.main(["--model", str(tmp_path)])
-
-
-def test_start_without_the_generator(model, tmp_path, only_links, monkeypatch, capfd):
-    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
-    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
-    for name, value in only_links(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    model.config = replace(model.config, base_generator="mobilestylegan-ffhq")
-    model.save_pretrained(tmp_path / "model")
-    with pytest.raises(SystemExit, match="could not be downloaded"):
-        app.main(["--model", str(tmp_path / "model")])
-
-
-def test_port_in_use(model_dir):
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(SystemExit, match="port"):
-        app.main(["--model", str(model_dir), "--port", str(server.getsockname()[1])])
-
-
 @pytest.mark.slow
 def test_a_person_at_the_page(first_start, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT_VARIABLE}
@@ -279,6 +247,8 @@ def test_a_person_at_the_page(first_start, tmp_path):
             """Wait for a new answer to be complete; the face's file."""
             thumbnails.nth(1).wait_for()
             page.wait_for_function("document.querySelector('#sketch-status .wrap').classList.contains('hide')")
+            # Live faces come as JPEG first.
+            page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('.png')")
             page.wait_for_function("document.querySelector('#sketch-face img').naturalWidth === 1024")
             assert face.evaluate("image => image.naturalHeight") == 1024
             assert thumbnails.count() == 2
@@ -290,8 +260,7 @@ def test_a_person_at_the_page(first_start, tmp_path):
             page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
             return answer()
 
-        page.locator("#sketch-pad button[aria-label='Brush']").wait_for()
-        page.get_by_text("select the draw tool").wait_for(state="detached")
+        page.locator("#sketch-pad canvas").wait_for()
         shoot("empty")
         button.click()
         expect_message("There is no drawing yet.")
@@ -333,7 +302,7 @@ def test_a_person_at_the_page(first_start, tmp_path):
         shoot("phone")
         assert "Traceback" not in log.read_text()
         page.reload()  # gradio reports an upload that this cuts off as an exception
-        page.get_by_text("select the draw tool").wait_for(state="detached")
+        page.locator("#sketch-pad canvas").wait_for()
         assert not overflows()
     assert troubles == []
 

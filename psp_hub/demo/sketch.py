@@ -4,22 +4,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
-from PIL import Image
+from gradio.events import Dependency
 
 from psp_hub.demo.faces import Answer, Problem, make_faces
+from psp_hub.demo.live import Update, follow_settings, follow_stroke
+from psp_hub.demo.pad import add_pad, read_drawing
 from psp_hub.demo.parts import (
     HIDDEN,
-    PAD_SIDE,
     PICTURE,
     QUICK,
+    WORK,
     Results,
     add_examples,
     add_results,
     add_settings,
     example_files,
     show_result,
-    take_brush,
 )
+from psp_hub.demo.space import spaces
 from psp_hub.model import PSPModel
 from psp_hub.preprocessing import open_image
 
@@ -27,13 +29,8 @@ TITLE = "Sketch"
 PREVIEW_SIDE = 1024
 TIP = "From the front, large, in the middle: hair, eyes, nose and mouth."
 SEED_HINT = "A drawing has no colours; this number picks them."
-VARIATIONS_TIP = "The same drawing with the next seeds. Click one to see it large."
-
-
-def drawn_on(pad: dict | None) -> Image.Image | None:
-    """The picture on the pad, None if nothing is drawn."""
-    image = pad["composite"] if pad else None
-    return None if image is None or image.getextrema() == (255, 255) else image
+LIVE_LABEL = "Live: a face after each stroke"
+VARIATIONS_TIP = "“Draw to face” adds the same drawing with the next seeds. Click one to see it large."
 
 
 def show_upload(path: str | None) -> dict[str, Any]:
@@ -50,22 +47,6 @@ def show_upload(path: str | None) -> dict[str, Any]:
         raise Problem(str(error)) from error
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     return gr.update(value=image, visible=True)
-
-
-def add_pad() -> gr.Sketchpad:
-    return gr.Sketchpad(
-        show_label=False,
-        type="pil",
-        image_mode="L",
-        canvas_size=(PAD_SIDE, PAD_SIDE),
-        fixed_canvas=True,
-        layers=False,
-        transforms=(),
-        brush=gr.Brush(default_size=2, colors=["#000000"], color_mode="fixed"),
-        eraser=gr.Eraser(default_size=12),
-        elem_id="sketch-pad",
-        elem_classes="pad",
-    )
 
 
 def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
@@ -96,7 +77,7 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
         yield from make_faces(model, drawing, seed, variations, strength, likeness, progress)
 
     def draw_from_pad(
-        pad: dict | None,
+        pad: str | None,
         uploaded: str | None,
         seed: float | None,
         variations: int,
@@ -104,12 +85,32 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
         likeness: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Answer]:
-        drawing = drawn_on(pad) or uploaded
+        drawing = read_drawing(pad) or uploaded
         if drawing is None:
             raise Problem("There is no drawing yet. Draw a face first, or click an example.")
         yield from make_faces(model, drawing, seed, variations, strength, likeness, progress)
 
     return draw_to_face, draw_from_pad
+
+
+def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, results: Results) -> list[Dependency]:
+    """Let the face follow the pad and the settings; returns the events. Of those that pile up, the last one counts."""
+    seed, _, strength, likeness = settings
+    options = {**WORK, **QUICK, "trigger_mode": "always_last"}
+    outputs = [results.face, results.seen, results.latents]
+
+    def after_stroke(*inputs: Any) -> Iterator[Update]:
+        yield from follow_stroke(model, *inputs)
+
+    def after_setting(*inputs: Any) -> Iterator[Update]:
+        yield from follow_settings(model, *inputs)
+
+    # The variations go at once: they are of another drawing.
+    pad.input(None, None, results.gallery, js="() => []", **HIDDEN)
+    strokes, inputs = [pad.input, live.select], [live, pad, seed, strength, likeness]
+    drawn = gr.on(strokes, after_stroke, inputs, outputs, **options)
+    changes, inputs = [seed.change, strength.release, likeness.release], [live, results.seen, seed, strength, likeness]
+    return [drawn, gr.on(changes, after_setting, inputs, outputs, **options)]
 
 
 def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
@@ -125,7 +126,9 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
             with gr.Tabs() as tabs:
                 with gr.Tab("Draw", id="draw"):
                     gr.Markdown(TIP)
-                    pad = add_pad()
+                    # Where a GPU is lent by the second, faces come when they are asked for.
+                    live = gr.Checkbox(spaces is None, label=LIVE_LABEL, container=False, elem_id="sketch-live")
+                    pad = add_pad("sketch-pad", live="#sketch-live input", face="#sketch-face")
                     pad_button = gr.Button("Draw to face", variant="primary", size="lg")
                 with gr.Tab("Upload", id="upload"):
                     # Not gr.Image: it would decode the file before `open_image` can check it.
@@ -140,11 +143,13 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
             results = add_results("sketch", VARIATIONS_TIP, "The drawing, cleaned")
 
     outputs, work = results.outputs, results.work
-    upload_button.click(draw_to_face, [upload, *settings], outputs, api_name="draw_to_face", **work)
-    pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
+    waiting = add_live(model, pad, live, settings, results)
+    gr.on([pad_button.click, upload_button.click, examples.click], None, cancels=waiting, **HIDDEN)
+    asked = upload_button.click(draw_to_face, [upload, *settings], outputs, api_name="draw_to_face", **work)
+    drawn = pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
     upload.change(show_upload, upload, preview, **QUICK).failure(lambda: None, None, upload, **QUICK)
     gr.on([pad_button.click, upload_button.click, examples.click], None, js=show_result("sketch-face"), **HIDDEN)
-    gr.on([demo.load, pad.clear], None, js=take_brush("sketch-pad"), **HIDDEN)
     chosen = examples.click(choose_example, examples, [upload, tabs], **QUICK)
-    chosen.then(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
+    made = chosen.then(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
+    pad.input(None, None, cancels=[drawn, asked, made], **HIDDEN)  # what is drawn now counts
     return results

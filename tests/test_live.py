@@ -1,0 +1,198 @@
+"""Faces while somebody draws: the functions with a tiny model, and the pad in a browser."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from browser import drag, open_page, serve
+from PIL import Image, ImageDraw
+from playwright.sync_api import Page
+
+from psp_hub.demo.faces import Problem, make_faces
+from psp_hub.demo.live import NOTHING, follow_settings, follow_stroke
+from psp_hub.demo.pad import MAX_LETTERS, PREFIX, read_drawing
+from psp_hub.model import PSPModel
+from psp_hub.preprocessing import prepare_drawing
+
+
+@pytest.fixture(scope="module")
+def model(model_dir: Path) -> PSPModel:
+    return PSPModel.from_pretrained(model_dir)
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Image.Image:
+    image = Image.new("L", (512, 512), 255)
+    ImageDraw.Draw(image).ellipse((100, 60, 400, 460), outline=0, width=3)
+    return image
+
+
+def read(updates: Iterator) -> list[tuple]:
+    """The updates, the face as its file's suffix and bytes: the file goes with the next one."""
+    return [(Path(face).suffix, Path(face).read_bytes(), *rest) for face, *rest in updates]
+
+
+def button_face(model: PSPModel, drawing: Image.Image, seed: int) -> bytes:
+    """The face that the button makes."""
+    answers = make_faces(model, drawing, seed, 1, 0.5, 1.0, gr.Progress())  # the file goes with it
+    return Path(next(answers)[0]).read_bytes()
+
+
+def test_a_stroke_gives_a_preview_then_the_face(model, drawing, on_pad):
+    preview, full = read(follow_stroke(model, True, on_pad(drawing), 3, 0.5, 1.0))
+    assert (preview[0], full[0]) == (".jpg", ".png")
+    assert full[1] == button_face(model, drawing, 3), "as if the button were pressed"
+    quick, sharp = (Image.open(io.BytesIO(file)) for file in (preview[1], full[1]))
+    assert quick.size == sharp.size
+    coarse = [np.asarray(image.resize((8, 8), Image.Resampling.BOX), np.float32) for image in (quick, sharp)]
+    assert np.abs(coarse[0] - coarse[1]).mean() < 6 < coarse[1].std(), "the same face"
+    assert preview[3].shape == (8, 32) and full[2] == prepare_drawing(drawing)
+
+
+def test_settings_paint_the_same_drawing_anew(model, drawing):
+    seen = np.asarray(prepare_drawing(drawing).convert("RGB"))  # as gradio hands over a picture that it shows
+    ((suffix, face, _, latents),) = read(follow_settings(model, True, seen, 4, 0.5, 1.0))
+    assert suffix == ".png" and face == button_face(model, drawing, 4) and latents.shape == (8, 32)
+
+
+def test_what_changes_nothing(model, drawing, on_pad):
+    dot = Image.new("L", (512, 512), 255)
+    dot.putpixel((256, 256), 0)
+    for inputs in ((False, on_pad(drawing), 1), (True, None, 1), (True, on_pad(dot), 1)):
+        assert list(follow_stroke(model, *inputs, 0.5, 1.0)) == [NOTHING]
+    seen = np.zeros((256, 256, 3), np.uint8)
+    for inputs in ((False, seen, 1), (True, None, 1), (True, seen, None), (True, seen, -1), (True, seen, 0.5)):
+        assert list(follow_settings(model, *inputs, 0.5, 1.0)) == [NOTHING]
+    with pytest.raises(Problem, match="The seed must be"):
+        next(follow_stroke(model, True, on_pad(drawing), -1, 0.5, 1.0))
+
+
+def test_what_the_pad_sends(drawing, on_pad):
+    assert read_drawing(on_pad(drawing)) == drawing
+    assert read_drawing(on_pad(drawing.convert("RGBA"))) == drawing
+    assert read_drawing(None) is None and read_drawing("") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["/etc/passwd", "http://127.0.0.1/face.png", PREFIX + "?", PREFIX, PREFIX + "A" * MAX_LETTERS, PREFIX + "AAAA"],
+)
+def test_what_a_pad_never_sends(value):
+    with pytest.raises(Problem):
+        read_drawing(value)
+
+
+class Pad:
+    """What a person does on the pad."""
+
+    def __init__(self, page: Page):
+        page.set_default_timeout(180_000)  # one busy core is enough
+        self.page = page
+        self.canvas = page.locator("#sketch-pad canvas")
+        self.canvas.wait_for()
+
+    def stroke(self, *points: tuple[float, float]) -> None:
+        drag(self.page, self.canvas, points)
+
+    def press(self, name: str) -> None:
+        self.page.locator("#sketch-pad").get_by_role("button", name=name, exact=True).click()
+
+    def face(self, before: str = "") -> tuple[str, bytes]:
+        """Wait for a face of 1024 px other than `before`: its address and its file."""
+        shown = "document.querySelector('#sketch-face img')"
+        self.page.wait_for_function(f"{shown} && {shown}.src.endsWith('.png') && {shown}.src !== '{before}'")
+        self.page.wait_for_function(f"{shown}.naturalWidth > 0")
+        address = self.page.locator("#sketch-face img").get_attribute("src")
+        return address, self.page.request.get(address, max_retries=3).body()
+
+    def drawing(self) -> bytes:
+        """What is on the canvas, to the pixel."""
+        return bytes(self.canvas.evaluate("canvas => [...new TextEncoder().encode(canvas.toDataURL())]"))
+
+
+@pytest.mark.slow
+def test_a_person_draws_live(model_dir, tmp_path, portrait):
+    portrait(400, 0).save(tmp_path / "photo.jpg")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    log = tmp_path / "log.txt"
+    with (
+        serve("--model", str(model_dir), log=log, environment=environment) as url,
+        open_page(url) as (page, troubles),
+    ):
+        pad = Pad(page)
+        pad.stroke((0.2, 0.2), (0.8, 0.2), (0.8, 0.8))
+        address, first = pad.face()
+        drawn = pad.drawing()
+        pad.stroke((0.3, 0.4), (0.7, 0.6))
+        address, second = pad.face(address)
+        assert second != first
+        page.screenshot(path=tmp_path / "drawn.png", full_page=True)
+
+        # Undo, by button and by keyboard, brings back drawing and face, to the byte.
+        pad.press("Undo")
+        address, again = pad.face(address)
+        assert again == first and pad.drawing() == drawn
+        page.keyboard.press("Control+Shift+Z")
+        address, again = pad.face(address)
+        assert again == second
+        page.keyboard.press("Control+Z")
+        address, again = pad.face(address)
+        assert again == first
+
+        # The eraser takes the stroke away, the dice change the face, and clearing can be undone.
+        pad.press("Eraser")
+        page.locator("#sketch-pad .size").fill("64")
+        pad.stroke((0.5, 0.2), (0.8, 0.2), (0.8, 0.8))
+        address, erased = pad.face(address)
+        assert erased != first
+        pad.press("Undo")
+        address, _ = pad.face(address)
+        page.get_by_label("Seed").first.fill("5")
+        address, rolled = pad.face(address)
+        assert rolled != first
+        page.get_by_label("Seed").first.fill("1")
+        address, again = pad.face(address)
+        assert again == first
+        pad.press("Clear")
+        assert not page.evaluate("document.querySelector('#sketch-pad [data-do=undo]').disabled")
+        pad.press("Undo")
+        page.wait_for_function("!document.querySelector('#sketch-pad [data-do=clear]').disabled")
+        assert pad.drawing() == drawn
+
+        # A photo to trace is seen, but is no part of the drawing, and never leaves the browser.
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url))
+        chooser = page.locator("#sketch-pad input[type=file]")
+        chooser.set_input_files(tmp_path / "text.jpg")
+        page.get_by_text("This browser cannot show that file").wait_for()
+        chooser.set_input_files(tmp_path / "photo.jpg")
+        photo = page.locator("#sketch-pad .photo")
+        photo.wait_for()
+        page.get_by_label("How clearly the photo is seen").fill("0.8")
+        assert photo.evaluate("photo => getComputedStyle(photo).opacity") == "0.8"
+        assert all(url.startswith("blob:") for url in sent)
+        page.screenshot(path=tmp_path / "traced.png", full_page=True)
+        pad.press("Pen")
+        pad.stroke((0.3, 0.4), (0.7, 0.6))
+        address, again = pad.face(address)
+        assert again == second
+        pad.press("Remove")
+        assert photo.is_hidden()
+
+        # Switched off, the face waits for the button.
+        page.locator("#sketch-live input").uncheck()
+        pad.stroke((0.2, 0.8), (0.5, 0.9))
+        page.get_by_role("button", name="Draw to face").first.click()
+        address, third = pad.face(address)
+        assert third != second
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+        page.get_by_role("button", name="Show the face large").wait_for()
+        page.screenshot(path=tmp_path / "phone.png", full_page=True)
+        assert "Traceback" not in log.read_text()
+    assert troubles == []
