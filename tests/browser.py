@@ -38,8 +38,9 @@ def serve(
     environment: dict[str, str],
     program: Sequence[str] = ("app.py",),
     folder: Path = ROOT,
+    pause: float = 0.5,
 ) -> Iterator[str]:
-    """`python app.py` as a process of its own; gives the address once it answers."""
+    """`python app.py` as a process of its own; gives the address once it answers, asked every `pause` seconds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     url = f"http://127.0.0.1:{port}/"
@@ -52,13 +53,13 @@ def serve(
             stderr=subprocess.STDOUT,
         )
     try:
-        for _ in range(1200):
+        for _ in range(round(600 / pause)):
             assert process.poll() is None, log.read_text()
             try:
                 OPENER.open(url, timeout=5).close()
                 break
             except (urllib.error.URLError, TimeoutError):
-                time.sleep(0.5)
+                time.sleep(pause)
         else:
             pytest.fail(f"app.py does not answer: {log.read_text()}")
         yield url
