@@ -8,39 +8,82 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from psp_hub.config import CONFIG_NAME, PSPConfig
-from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
+from psp_hub.demo.page import LAUNCH_OPTIONS, PLACES, build_demo, painter_of, sort_models
+from psp_hub.demo.recipes import Painter
 from psp_hub.demo.space import default_address, move_to_gpu
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.face_parser import FaceParser
+from psp_hub.generators import load_generator
+from psp_hub.generators.fetch import GeneratorUnavailableError
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import STARTERS, PSPModel
+from psp_hub.model import STARTERS, PSPModel, starter_names
 
-TASKS = ("sketch", "segmentation")  # those whose starters are shown, if they are there
+DEFAULT_GENERATOR = "mobilestylegan-ffhq"  # paints what is mixed and edited where no model can be loaded
 
 
-def load_models(sources: Sequence[str | Path]) -> list[PSPModel]:
-    """Load saved models; folders that name the same generator share it.
+def load_models(sources: Sequence[str | Path]) -> tuple[list[PSPModel], list[str]]:
+    """Load saved models for the page. Equal generators are shared.
+
+    Args:
+        sources: folders, names on the Hub, or names of starters.
+
+    Returns:
+        The models, and of each that cannot be shown, which it is and why.
 
     Raises:
-        ValueError: not a saved model.
         GeneratorUnavailableError: the built-in generator cannot be fetched.
     """
     models: list[PSPModel] = []
+    problems = []
     for source in sources:
-        base = PSPConfig.load(Path(source)).base_generator if Path(source).is_dir() else None
-        same = (model.generator for model in models if base and model.config.base_generator == base)
-        models.append(PSPModel.from_pretrained(source, generator=next(same, None)))
-    return models
+        try:
+            is_starter = source in starter_names() and not Path(source).exists()
+            model = load_model(STARTERS / source if is_starter else source, models)
+            sort_models([*models, model])  # refuses what the page cannot show
+            models.append(model)
+        except GeneratorUnavailableError:
+            raise
+        except (ValueError, OSError) as error:  # OSError: of the Hub, too
+            problems.append(f"{source}: {error}")
+    return models, problems
+
+
+def load_model(source: str | Path, others: Sequence[PSPModel]) -> PSPModel:
+    """Load one model; if one of the `others` has an equal generator, it is shared."""
+    base = PSPConfig.load(Path(source)).base_generator if Path(source).is_dir() else None
+    named = (other.generator for other in others if base and other.config.base_generator == base)
+    model = PSPModel.from_pretrained(source, generator=next(named, None))
+    weights = model.generator.state_dict()
+    for other in others:
+        theirs = other.generator.state_dict()
+        if weights.keys() == theirs.keys() and all(torch.equal(weights[name], theirs[name]) for name in weights):
+            model.generator = other.generator
+    return model
+
+
+def make_painter(models: Sequence[PSPModel]) -> Painter:
+    """The first model's generator with its directions; without a model the built-in one.
+
+    Raises:
+        GeneratorUnavailableError: the built-in generator cannot be fetched.
+    """
+    if models:
+        return painter_of(models[0].generator, models[0].config.base_generator)
+    return painter_of(load_generator(DEFAULT_GENERATOR, torch.float32), DEFAULT_GENERATOR)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Load the models, start the page, stay until Ctrl-C."""
-    parser = argparse.ArgumentParser(description="A page on which a drawing or a painted map becomes a face.")
+    parser = argparse.ArgumentParser(description="A page on which drawings, painted maps and photos become faces.")
     parser.add_argument(
         "--model",
         action="append",
-        help="a saved folder, or owner/name on the Hub; once for each kind of input (default: all that come along)",
+        metavar="NAME",
+        help=f"a saved folder, owner/name on the Hub, or one of {', '.join(starter_names())}, which come along; "
+        "several times for several tasks (default: all that come along)",
     )
     host, port = default_address()
     parser.add_argument(
@@ -49,13 +92,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=port)
     args = parser.parse_args(argv)
     keep_freed_memory()
-    starters = [STARTERS / task for task in TASKS if (STARTERS / task / CONFIG_NAME).is_file()]
     try:
-        models = load_models(args.model or starters)
-        move_to_gpu(models)
+        models, problems = load_models(args.model or [name for name in starter_names() if name in PLACES])
+        for problem in problems:
+            print(f"{parser.prog}: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+        painter = make_painter(models)
+        move_to_gpu([*models, painter.generator])
         has_maps = any(model.config.input_kind == "labels" for model in models)
         face_parser = FaceParser.from_starter() if has_maps and (PARSER / CONFIG_NAME).is_file() else None
-        demo = build_demo(models, face_parser)
+        demo = build_demo(models, face_parser, painter, problems)
         options = LAUNCH_OPTIONS | {"server_name": args.host, "server_port": args.port, "prevent_thread_lock": True}
         _, url, _ = demo.launch(**options)
     except (ValueError, OSError) as error:  # OSError: the generator cannot be fetched, or the port is taken

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from psp_hub import PSPConfig, PSPModel
 from psp_hub.demo import edits
 from psp_hub.demo.edits import COLUMNS, FRAMES, STRIP
 from psp_hub.demo.faces import Problem
@@ -20,6 +21,7 @@ from psp_hub.directions import Direction
 from psp_hub.generators import load_generator
 from psp_hub.latents import style_indices
 from psp_hub.latents_file import load_latents, save_latents
+from psp_hub.model import STARTERS
 from psp_hub.preprocessing import tensor_to_images
 
 SMILE = Direction("smile", "serious … smiling", torch.randn(1, 32), -2.0, 3.0, ("medium",))
@@ -211,6 +213,24 @@ def test_a_face_in_words():
     assert edits.describe(RECIPES["seeded"]) == words
     assert edits.describe(RECIPES["unseeded"]) == "A face without a number, with features and hair of face 2 (35%)."
     assert edits.describe(Recipe(3, {"fine": 4}, {"fine": 0.0})) == "Face 3."
+
+
+def test_photos(painter, make_encoder, portrait, tmp_path):
+    """Where there is a model that finds the face of a photo."""
+    model = PSPModel(make_encoder(in_channels=3), painter.generator, PSPConfig("inversion", "photo")).eval()
+    reader = edits.Reader(painter, model)
+    assert reader.file_types == [".json", ".safetensors", "image"]
+    photo = Image.open(STARTERS / "inversion" / "examples" / "woman.png")
+    photo.save(tmp_path / "photo.png")
+    start = reader.read(str(tmp_path / "photo.png")).start
+    with torch.no_grad():
+        assert np.allclose(start, model.encode(photo.convert("RGB"))[0], atol=0.05), "it is aligned already"
+    Image.new("RGB", (300, 300), "white").save(tmp_path / "white.png")
+    with pytest.raises(Problem, match="No face was found"):
+        reader.read(str(tmp_path / "white.png"))
+    (tmp_path / "face.json").write_text(" {}")
+    with pytest.raises(Problem, match="This is no saved face: it does not say"):
+        reader.read(str(tmp_path / "face.json"))
 
 
 def test_files_that_are_no_faces(mix, tmp_path):

@@ -77,6 +77,7 @@ class Editor:
     """What happens on the tab: every method draws the face that a person has asked for, and shows it."""
 
     painter: Painter
+    reader: edits.Reader
     shown: Shown
     controls: Controls
 
@@ -132,4 +133,4 @@ class Editor:
         yield from self.show_all(replace(recipe or Recipe(), parts={}, strengths={}))
 
     def load(self, path: str) -> Iterator[Updates]:
-        yield from self.show_all(edits.read_face(path, self.painter))
+        yield from self.show_all(self.reader.read(path))

@@ -11,18 +11,19 @@ import torch
 from PIL import Image
 from torch import nn
 
+from psp_hub.demo.crops import read_crop
 from psp_hub.demo.faces import Problem, whole_number
 from psp_hub.demo.recipes import GROUPS, MAX_TEXT, Painter, Recipe, Source, from_json, to_json, to_link
 from psp_hub.demo.space import on_gpu
 from psp_hub.latents import MAX_SEED
 from psp_hub.latents_file import load_latents, save_latents
+from psp_hub.model import PSPModel
 from psp_hub.preprocessing import tensor_to_images
 
 COLUMNS = 4  # faces to mix with, in a row of the gallery
 THUMBNAIL = 256
 STRIP = 6  # pictures on the way between two faces
 FRAMES, FRAME_SIDE, FRAME_MS = 16, 512, 80  # of the film, drawn once and shown forth and back
-FILES = [".json", ".safetensors"]  # that `read_face` takes
 ROLLED = 1_000_000  # dice give numbers below, which are easy to pass on
 
 GROUP_NAMES = {"coarse": "Pose and shape", "medium": "Features and hair", "fine": "Colours and light"}
@@ -35,9 +36,10 @@ def render(
 ) -> Iterator[tuple[Image.Image, np.ndarray]]:
     """Yields picture and styles [num_ws, w_dim] of each recipe; `side`: of smaller pictures."""
     painter = replace(painter, generator=generator)
+    quick = getattr(generator.synthesis, "preview", None) if side and 4 * side <= generator.resolution else None
     for recipe in recipes:
         ws = recipe.ws(painter)
-        image = tensor_to_images(generator.synthesis(ws))[0]
+        image = tensor_to_images(quick(ws, side) if quick else generator.synthesis(ws))[0]
         if side and side < image.width:
             image = image.resize((side, side), Image.Resampling.BOX)
         yield image, ws[0].float().cpu().numpy()
@@ -132,28 +134,47 @@ def save_face(folder: str, image: Image.Image, ws: np.ndarray, recipe: Recipe, p
     return Files(*map(str, paths))
 
 
-def read_face(path: str, painter: Painter) -> Recipe:
-    """A file that was saved here: a recipe, or the styles of a face.
-
-    Raises:
-        Problem: another file.
-    """
-    try:
-        if path.lower().endswith(".safetensors"):
-            return Recipe(load_latents(path, painter.generator).ws[0].numpy())
-        with open(path, "rb") as file:
-            return from_json(file.read(MAX_TEXT + 1), painter)
-    except ValueError as error:
-        raise Problem(str(error)) from error
+@on_gpu
+@torch.no_grad()
+def encode(model: PSPModel, photo: Image.Image) -> np.ndarray:
+    """The styles [num_ws, w_dim] of a photo."""
+    return model.encode(photo)[0].float().cpu().numpy()
 
 
-def read_source(path: str, painter: Painter) -> Source:
-    """As `read_face`, for a face that another recipe uses: what was done to it is done already."""
-    recipe = read_face(path, painter)
-    if recipe.is_plain:
-        return recipe.start
-    with torch.no_grad():
-        return recipe.ws(painter)[0].float().cpu().numpy()
+@dataclass(frozen=True)
+class Reader:
+    """Reads the files that a face can come from: recipes, styles, and photos where there is a model for them."""
+
+    painter: Painter
+    inversion: PSPModel | None = None
+
+    @property
+    def file_types(self) -> list[str]:
+        return [".json", ".safetensors", *(["image"] if self.inversion else [])]
+
+    def read(self, path: str) -> Recipe:
+        """The face in a file.
+
+        Raises:
+            Problem: a file that cannot be used, or a photo without a face.
+        """
+        try:
+            with open(path, "rb") as file:
+                start = file.read(MAX_TEXT + 1)
+            if path.lower().endswith(".safetensors"):
+                return Recipe(load_latents(path, self.painter.generator).ws[0].numpy())
+            if self.inversion and not start.lstrip().startswith(b"{"):
+                return Recipe(encode(self.inversion, read_crop(path, "inversion").image))
+            return from_json(start, self.painter)
+        except ValueError as error:
+            raise Problem(str(error)) from error
+
+    def read_source(self, path: str) -> Source:
+        """As `read`, for a face that another recipe uses: what was done to it is done already."""
+        recipe = self.read(path)
+        if recipe.is_plain:
+            return recipe.start
+        return recipe.ws(self.painter)[0].float().cpu().numpy()
 
 
 def mixes(recipe: Recipe, first: int) -> list[Recipe]:

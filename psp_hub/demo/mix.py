@@ -16,6 +16,7 @@ from psp_hub.demo.mix_gallery import add_gallery
 from psp_hub.demo.other_face import OtherFace
 from psp_hub.demo.parts import PICTURE, QUICK, STATE_SECONDS, WORK, Results
 from psp_hub.demo.recipes import FORMAT, MAX_PSI, VERSION, Painter, Recipe, from_json, from_link
+from psp_hub.model import PSPModel
 
 TITLE = "Mix & edit"
 TAB = "mix"  # the id by which it is opened
@@ -24,16 +25,19 @@ LIKENESS = "Likeness: average face (0) … this face (1) … exaggerated"
 SHARE_TIP = "A recipe is a small file that gives the same picture again when it is loaded here; so does the link."
 NO_DIRECTIONS = "There are no sliders for this painter: `training/find_directions.py` finds what they need."
 
+# The face stays in sight while sliders are moved: it cannot stick in a box that hides its overflow, but if it clips.
 CSS = """
+.gradio-container {overflow: clip !important}
 #mix-columns > .column:first-child {position: sticky; top: 8px; align-self: flex-start; z-index: 2}
 #mix-face img {max-height: min(70vh, 560px); object-fit: contain}
 #mix-status {min-height: 0 !important}
 .mix-row .grid-wrap {min-height: 0 !important; padding: 2px !important}
 .mix-row .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr)) !important; gap: 4px}
+.mix-row [data-testid="block-label"] {position: static; border: 0; box-shadow: none}
 .mix-row .caption-label {display: none}
 @media (max-width: 700px) {
     #mix-columns > .column {display: contents}
-    #mix-face {position: sticky; top: 0; z-index: 2; background: var(--body-background-fill)}
+    #mix-face {position: sticky; top: 0; background: var(--body-background-fill)}
     #mix-face img {max-height: 38vh}
 }
 """
@@ -78,12 +82,13 @@ class MixTab:
         linked.success(show_linked, editor.shown.recipe, editor.everything, **editor.work)
 
 
-def add_mix(painter: Painter, tab: gr.Tab) -> MixTab:
-    """Fill the tab."""
+def add_mix(painter: Painter, tab: gr.Tab, inversion: PSPModel | None = None) -> MixTab:
+    """Fill the tab; with a model that finds the face of a photo, photos can be loaded."""
+    reader = edits.Reader(painter, inversion)
     with gr.Row(elem_id="mix-columns"):
         with gr.Column():
             face, status = add_face()
-            seed, dice, upload = add_start()
+            seed, dice, upload = add_start(reader.file_types)
             likeness = gr.Slider(0, MAX_PSI, 1, step=0.05, label=LIKENESS)
             shown = add_share(face, status)
         with gr.Column():
@@ -95,7 +100,7 @@ def add_mix(painter: Painter, tab: gr.Tab) -> MixTab:
                 strengths, locks, plain = add_parts()
             with gr.Accordion("A second face", open=False):
                 other_place = gr.Column()
-    editor = Editor(painter, shown, Controls(seed, likeness, strengths, steps))
+    editor = Editor(painter, reader, shown, Controls(seed, likeness, strengths, steps))
     with gallery_place:
         add_gallery(editor)
     with other_place:
@@ -128,13 +133,13 @@ def add_face() -> tuple[gr.Image, gr.HTML]:
     return face, gr.HTML("", min_height=24, elem_id="mix-status", elem_classes="status")
 
 
-def add_start() -> tuple[gr.Number, gr.Button, gr.UploadButton]:
+def add_start(file_types: list[str]) -> tuple[gr.Number, gr.Button, gr.UploadButton]:
     """Where the face comes from: a number, dice, or a file."""
     with gr.Row():
         seed = gr.Number(Recipe().start, label="Number of the face", info=SEED_HINT, scale=2, elem_id="mix-seed")
         dice = gr.Button("Roll the dice", scale=1, min_width=110, elem_classes="dice", elem_id="mix-dice")
         upload = gr.UploadButton(
-            "Load a file", file_types=edits.FILES, scale=1, min_width=110, elem_classes="dice", elem_id="mix-load"
+            "Load a file", file_types=file_types, scale=1, min_width=110, elem_classes="dice", elem_id="mix-load"
         )
     return seed, dice, upload
 
@@ -189,7 +194,8 @@ def add_endpoint(editor: Editor) -> None:
 
         Args:
             face: number of the face, 0 to 4294967295.
-            saved: a file that was saved here (recipe or numbers of a face), whose face is taken instead.
+            saved: a file that was saved here (recipe or numbers of a face), or a photo where there is a model for
+                photos: its face is taken instead.
             likeness: 0 (the average face) to 1 (this face) to 1.4 (exaggerated).
             parts: numbers of the faces that parts come from; the parts are coarse (pose and shape), medium (features
                 and hair) and fine (colours and light), as in {"coarse": 12, "fine": 7}.
@@ -207,7 +213,7 @@ def add_endpoint(editor: Editor) -> None:
         except ValueError as error:
             raise Problem(str(error)) from error
         if saved:
-            recipe = replace(recipe, start=edits.read_source(saved, painter))
+            recipe = replace(recipe, start=editor.reader.read_source(saved))
         for updates in editor.show(recipe):
             yield updates[editor.shown.face], updates[editor.shown.recipe_file]
 

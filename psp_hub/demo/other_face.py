@@ -35,7 +35,9 @@ class OtherFace:
                 self.seed = gr.Number(None, label="Number of the second face", elem_id="mix-other-seed")
                 with gr.Row():
                     self.dice = gr.Button("Roll the dice", size="md", min_width=100)
-                    self.upload = gr.UploadButton("Load a file", file_types=edits.FILES, size="md", min_width=100)
+                    self.upload = gr.UploadButton(
+                        "Load a file", file_types=editor.reader.file_types, size="md", min_width=100
+                    )
         parts = [(name, group) for group, name in GROUP_NAMES.items()]
         self.parts = gr.CheckboxGroup(parts, value=["fine"], label="Parts to take over")
         self.take = gr.Button("Take over", size="md", elem_id="mix-take")
@@ -76,7 +78,7 @@ class OtherFace:
         yield from self.show(Recipe(edits.roll_seed()))
 
     def load(self, path: str) -> Iterator[Updates]:
-        yield from self.show(edits.read_face(path, self.editor.painter))
+        yield from self.show(self.editor.reader.read(path))
 
     def take_over(self, recipe: Recipe | None, source: Source | None, groups: list[str]) -> Iterator[Updates]:
         if source is None:

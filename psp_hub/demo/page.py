@@ -1,15 +1,18 @@
 """The page: its frame, its looks, and its tabs."""
 
+import html
 from collections.abc import Iterable
 
 import gradio as gr
+from torch import nn
 
-from psp_hub.config import PSPConfig
+from psp_hub.config import GeneratorReference, PSPConfig
 from psp_hub.demo import mix, segmentation, sketch
+from psp_hub.demo.parts import Results
 from psp_hub.demo.recipes import Painter
 from psp_hub.directions import available_directions, load_directions
 from psp_hub.face_parser import FaceParser
-from psp_hub.model import PSPModel
+from psp_hub.model import PSPModel, starter_names
 
 HOUR = 3600
 HEADER = "Draw a face, see a photo"
@@ -18,8 +21,9 @@ INTROS = {  # by tab
     "segmentation": "Paint where hair, skin, eyes and the other parts of a face are, and press the button: ",
 }
 OUTRO = "out comes a photo of a person who does not exist."
-MISSING = """There is no model for this tab yet. Start the page with one: `python app.py --model NAME`, where NAME is a
-folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub."""
+MISSING = """There is no model for this yet. Start the page with one: `python app.py --model NAME`, where NAME is a
+folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub{starter}. `--model`
+can be given several times."""
 ABOUT = """**How it works, and where it ends.** A small neural network reads what you draw and describes the face in
 numbers; a second one paints that face. The painter learned from 70,000 photos (the FFHQ data set, licensed for
 non-commercial use). The faces are made up: a likeness to somebody is chance. The painter has the biases of its photos:
@@ -53,84 +57,111 @@ LAUNCH_OPTIONS = {
 }
 # Where a model goes: drawings and maps by the kind of input, photos by the task.
 TITLES = {"sketch": sketch.TITLE, "segmentation": segmentation.TITLE}
-TABS = {"drawing": "sketch", "labels": "segmentation"}
+KINDS = {"drawing": "sketch", "labels": "segmentation"}
+PHOTO_TASKS = ("inversion", "super-resolution", "inpainting")
+PLACES = (*KINDS.values(), *PHOTO_TASKS)
 
 
-def tab_of(config: PSPConfig) -> str:
-    """The key of `TITLES` where a model is shown.
+def place_of(config: PSPConfig) -> str:
+    """What a model does on the page: `sketch`, `segmentation`, or one of `PHOTO_TASKS`.
 
     Raises:
-        ValueError: the page has no tab for it.
+        ValueError: the page has no place for it.
     """
-    if config.input_kind not in TABS:
+    place = KINDS.get(config.input_kind, config.task)
+    if place not in PLACES:
         raise ValueError(
-            f"the page has no tab for {config.task} (input {config.input_kind}); it has for {' and '.join(TABS)}"
+            f"the page has no place for {config.task} (input {config.input_kind}); it has for {', '.join(PLACES)}"
         )
-    return TABS[config.input_kind]
+    return place
 
 
 def sort_models(models: Iterable[PSPModel]) -> dict[str, PSPModel]:
-    """Models by their tabs.
+    """Models by what they do on the page.
 
     Raises:
-        ValueError: two for one tab, or one that the page has no tab for.
+        ValueError: two for one place, or one that the page has no place for.
     """
-    by_tab: dict[str, PSPModel] = {}
+    by_place: dict[str, PSPModel] = {}
     for model in models:
-        tab, task = tab_of(model.config), model.config.task
-        if tab in by_tab:
-            kind = model.config.input_kind
-            raise ValueError(f"{by_tab[tab].config.task} and {task} both have the input {kind}, expected one model")
-        by_tab[tab] = model
-    return by_tab
+        place = place_of(model.config)
+        if place in by_place:
+            first = by_place[place].config.task
+            raise ValueError(f"{first} and {model.config.task} are both for {place}, expected one model")
+        by_place[place] = model
+    return by_place
 
 
-def painter_of(model: PSPModel) -> Painter:
-    """The generator of a model, with its name and the directions that ship for it."""
-    name = model.config.base_generator and str(model.config.base_generator)
-    return Painter(model.generator, name, load_directions(name) if name in available_directions() else {})
+def painter_of(generator: nn.Module, name: str | GeneratorReference | None) -> Painter:
+    """A generator with the directions that ship for it; `name` as in `PSPConfig.base_generator`."""
+    name = None if name is None else str(name)
+    return Painter(generator, name, load_directions(name) if name in available_directions() else {})
 
 
 def build_demo(
-    models: Iterable[PSPModel], parser: FaceParser | None = None, painter: Painter | None = None
+    models: Iterable[PSPModel],
+    parser: FaceParser | None = None,
+    painter: Painter | None = None,
+    problems: Iterable[str] = (),
 ) -> gr.Blocks:
     """Build the page; `launch(**LAUNCH_OPTIONS)` starts it.
 
     Args:
-        models: at most one for each tab in `TITLES`; a tab without one says how to get one.
+        models: at most one for each place, see `place_of`; a tab without one says how to get one.
         parser: turns photos into maps; without it, the page does not offer that.
         painter: draws what is mixed and edited; by default with the first model's generator. Faces of models with
             another one cannot be edited.
+        problems: what could not be loaded, and why; shown at the top.
 
     Raises:
-        ValueError: neither a model nor a painter, two models for one tab, or one that the page has no tab for.
+        ValueError: neither a model nor a painter, two models for one place, or one that the page has no place for.
     """
-    by_tab = sort_models(models)
+    by_place = sort_models(models)
     if painter is None:
-        if not by_tab:
+        if not by_place:
             raise ValueError("there is nothing to show; expected a model or a painter")
-        painter = painter_of(next(iter(by_tab.values())))
-    add = {"sketch": sketch.add_sketch, "segmentation": lambda *args: segmentation.add_segmentation(*args, parser)}
-
+        first = next(iter(by_place.values()))
+        painter = painter_of(first.generator, first.config.base_generator)
     with gr.Blocks(title=HEADER, delete_cache=(HOUR, 24 * HOUR)) as demo:
         gr.Markdown(f"# {HEADER}")
-        results = {}
-        with gr.Tabs() as tabs:
-            for tab, title in TITLES.items():
-                with gr.Tab(title, id=tab):
-                    if tab in by_tab:
-                        gr.Markdown(INTROS[tab] + OUTRO)
-                        results[tab] = add[tab](by_tab[tab], demo)
-                    else:
-                        gr.Markdown(MISSING.format(task=tab))
+        show_problems(list(problems))
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
+            results = [(model, add_tab(place, model, demo, parser)) for place, model in tab_models(by_place)]
             with gr.Tab(mix.TITLE, id=mix.TAB) as tab:
-                mixing = mix.add_mix(painter, tab)
+                inversion = by_place.get("inversion")
+                fits = inversion is not None and inversion.generator is painter.generator
+                mixing = mix.add_mix(painter, tab, inversion if fits else None)
             with gr.Tab("About", id="about"):
                 gr.Markdown(ABOUT)
-        for tab, result in results.items():
-            if by_tab[tab].generator is painter.generator:
+        for model, result in results:
+            if result is not None and model.generator is painter.generator:
                 mixing.receive(result, tabs)
-            else:
+            elif result is not None:
                 result.edit.visible = False
         mixing.open_link(demo, tabs)
     return demo.queue(max_size=20)
+
+
+def tab_models(by_place: dict[str, PSPModel]) -> list[tuple[str, PSPModel | None]]:
+    """The tabs of `TITLES` in their order, each with its model."""
+    return [(place, by_place.get(place)) for place in TITLES]
+
+
+def add_tab(place: str, model: PSPModel | None, demo: gr.Blocks, parser: FaceParser | None) -> Results | None:
+    """A tab and where its answers go; without a model it says how to get one."""
+    with gr.Tab(TITLES[place], id=place):
+        if model is None:
+            starter = f", or `{place}`, which comes along" if place in starter_names() else ""
+            gr.Markdown(MISSING.format(task=place, starter=starter))
+            return None
+        gr.Markdown(INTROS[place] + OUTRO)
+        if place == "sketch":
+            return sketch.add_sketch(model, demo)
+        return segmentation.add_segmentation(model, demo, parser)
+
+
+def show_problems(problems: list[str]) -> None:
+    """What could not be loaded, in a box."""
+    if problems:
+        items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
+        gr.HTML(f'<div role="alert"><b>Not everything could be loaded.</b><ul>{items}</ul></div>', elem_id="problems")
