@@ -30,7 +30,6 @@ from psp_hub.model import PSPModel
 TITLE = "Photo"
 
 
-UPLOAD_TIP = "One large face, seen from the front, works best."
 SEED_HINT = "This number picks what the variations change."
 REFINE_TIP = "The painter compares its face with your photo again and again, and moves closer with every step."
 EMPTY = "The face comes here, beside your photo."
@@ -108,9 +107,7 @@ def add_source(models: Mapping[str, PSPModel], files: Mapping[str, list[str]]) -
         with gr.Tabs():
             with gr.Tab("File"):
                 # Not gr.Image: it would decode the file before `open_image` can check it.
-                upload = gr.File(
-                    label=f"A photo. {UPLOAD_TIP}", file_types=["image"], height=140, elem_id="photo-upload"
-                )
+                upload = gr.File(label="A photo", file_types=["image"], height=140, elem_id="photo-upload")
             with gr.Tab("Camera"):
                 camera = gr.Image(
                     label="Camera", sources=["webcam"], type="filepath", height=300, elem_id="photo-camera", buttons=[]
@@ -202,8 +199,7 @@ def watch_source(
     snapped = source.camera.input(handlers.take, [source.camera, task], taken, **wait)
     switched = [source.hint, source.missing, source.rest, source.button, source.preview, source.pad, tools.keep]
     chosen = task.change(handlers.choose, task, [*switched, *source.examples.values()], **QUICK)
-    again = chosen.then(handlers.take, [path, task], taken, **wait)
-    again.failure(lambda: None, None, crop, **QUICK)
+    again = chosen.then(handlers.take_again, [path, task], taken, **wait)
     ready(gr.on([source.pad.clear], lambda crop: paint_pad(crop, bare=True), crop, source.pad, **QUICK))
     for cut in (uploaded, snapped, again):
         ready(cut)

@@ -33,7 +33,8 @@ class Mode:
 MODES = {
     "inversion": Mode(
         "Reconstruct",
-        "The face in your photo is painted anew, as well as the painter can. Then you can change it in *Mix & edit*.",
+        "Upload a photo of a face, large and from the front. It is painted anew, as well as the painter "
+        "can; then you can change it in *Mix & edit*.",
         "Rebuild the face",
         "Or click an example",
     ),
@@ -46,7 +47,7 @@ MODES = {
     ),
     "inpainting": Mode(
         "Fill in",
-        "Paint over what is missing, or what you do not like, and it is filled in.",
+        "Upload a photo of a face, paint over what is missing or should go, and it is filled in.",
         "Fill in",
         "Or click an example",
     ),
@@ -128,6 +129,13 @@ class Handlers:
             gr.update(value=paint_pad(crop) if paints else None, visible=paints),
             crop.note or TIP,
         ]
+
+    def take_again(self, path: str | None, task: str) -> list[Any]:
+        """As `take`, when something else is to be done: a photo that does not suit is remembered, but not shown."""
+        try:
+            return self.take(path, task)
+        except Problem as problem:
+            return [path, *self.clear()[1:-1], problem.message]
 
     def clear(self) -> list[Any]:
         """The photo is taken away; the face stays."""

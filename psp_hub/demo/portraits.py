@@ -26,9 +26,9 @@ from psp_hub.model import PSPModel
 from psp_hub.preprocessing import tensor_to_images
 
 MAX_STEPS = 100
-# What variations draw anew. A photo shows what colours there are: only how they could be otherwise is left. A tiny
-# picture, and what is filled in, leave the features open as well.
-VARIED = {"inversion": ("fine",), "super-resolution": ("medium", "fine"), "inpainting": ("medium", "fine")}
+# What variations draw anew. A photo shows the features, so that only its colours and light could be otherwise; a tiny
+# picture and the surroundings of a gap show the colours, and leave the features open.
+VARIED = {"inversion": ("fine",), "super-resolution": ("medium",), "inpainting": ("medium",)}
 
 
 @dataclass(frozen=True)
