@@ -196,7 +196,7 @@ def test_page_of_two_models(model, model_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     demo = build_demo([model, PSPModel.from_pretrained(model_dir)], FaceParser.from_starter())
     titles = [block.label for block in demo.blocks.values() if isinstance(block, gr.Tab)]
-    assert titles == ["Sketch", "Draw", "Upload", "Segmentation", "Mix & edit", "About"]
+    assert titles == ["Sketch", "Draw", "Upload", "Segmentation", "Photo", "Mix & edit", "About"]
     assert start_buttons(demo) == {"Label map": True, "Photo": True}
     label_map().save(tmp_path / "map.png")
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")

@@ -67,9 +67,9 @@ def test_what_cannot_be_shown(model_dir, labels_dir, tmp_path):
 def test_page_without_models(generator_dir):
     demo = build_demo([], painter=Painter(load_generator(generator_dir)), problems=["a <b>: it is gone"])
     assert "Not everything could be loaded" in texts(demo) and "a &lt;b&gt;: it is gone" in texts(demo)
-    for task in ("sketch", "segmentation"):
+    for task in ("sketch", "segmentation", "inversion"):
         assert f"`training/train.py --task {task}` has saved" in texts(demo)
-        assert f"or `{task}`, which comes along" in texts(demo)
+    assert "or `sketch`, which comes along" in texts(demo)
     named = {function.api_name for function in demo.fns.values() if function.api_visibility == "public"}
     assert named == {"edit_face"}, "faces can be mixed without a model"
 

@@ -7,7 +7,7 @@ import gradio as gr
 from torch import nn
 
 from psp_hub.config import GeneratorReference, PSPConfig
-from psp_hub.demo import mix, segmentation, sketch
+from psp_hub.demo import mix, photo, segmentation, sketch
 from psp_hub.demo.parts import Results
 from psp_hub.demo.recipes import Painter
 from psp_hub.directions import available_directions, load_directions
@@ -16,11 +16,13 @@ from psp_hub.model import PSPModel, starter_names
 
 HOUR = 3600
 HEADER = "Draw a face, see a photo"
-INTROS = {  # by tab
-    "sketch": "Draw a face, or upload a drawing of one, and press the button: ",
-    "segmentation": "Paint where hair, skin, eyes and the other parts of a face are, and press the button: ",
-}
 OUTRO = "out comes a photo of a person who does not exist."
+INTROS = {  # by tab
+    "sketch": f"Draw a face, or upload a drawing of one: {OUTRO}",
+    "segmentation": f"Paint where hair, skin, eyes and the other parts of a face are, and press the button: {OUTRO}",
+    "photo": "A photo of a face is painted anew: as it is, sharp where it was small, whole where a part is missing.",
+    "mix": "Change a face, take parts of other faces, or watch one turn into another.",
+}
 MISSING = """There is no model for this yet. Start the page with one: `python app.py --model NAME`, where NAME is a
 folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub{starter}. `--model`
 can be given several times."""
@@ -56,7 +58,7 @@ LAUNCH_OPTIONS = {
     "quiet": True,
 }
 # Where a model goes: drawings and maps by the kind of input, photos by the task.
-TITLES = {"sketch": sketch.TITLE, "segmentation": segmentation.TITLE}
+TITLES = {"sketch": sketch.TITLE, "segmentation": segmentation.TITLE, "photo": photo.TITLE}
 KINDS = {"drawing": "sketch", "labels": "segmentation"}
 PHOTO_TASKS = ("inversion", "super-resolution", "inpainting")
 PLACES = (*KINDS.values(), *PHOTO_TASKS)
@@ -126,38 +128,45 @@ def build_demo(
         gr.Markdown(f"# {HEADER}")
         show_problems(list(problems))
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            results = [(model, add_tab(place, model, demo, parser)) for place, model in tab_models(by_place)]
+            results = [add_tab(tab, by_place, demo, parser) for tab in TITLES]
             with gr.Tab(mix.TITLE, id=mix.TAB) as tab:
+                gr.Markdown(INTROS["mix"])
                 inversion = by_place.get("inversion")
                 fits = inversion is not None and inversion.generator is painter.generator
                 mixing = mix.add_mix(painter, tab, inversion if fits else None)
             with gr.Tab("About", id="about"):
                 gr.Markdown(ABOUT)
-        for model, result in results:
-            if result is not None and model.generator is painter.generator:
+        for generator, result in filter(None, results):
+            if generator is painter.generator:
                 mixing.receive(result, tabs)
-            elif result is not None:
+            else:
                 result.edit.visible = False
         mixing.open_link(demo, tabs)
     return demo.queue(max_size=20)
 
 
-def tab_models(by_place: dict[str, PSPModel]) -> list[tuple[str, PSPModel | None]]:
-    """The tabs of `TITLES` in their order, each with its model."""
-    return [(place, by_place.get(place)) for place in TITLES]
+def add_tab(
+    tab: str, by_place: dict[str, PSPModel], demo: gr.Blocks, parser: FaceParser | None
+) -> tuple[nn.Module, Results] | None:
+    """A tab of `TITLES`; without a model it says how to get one.
 
-
-def add_tab(place: str, model: PSPModel | None, demo: gr.Blocks, parser: FaceParser | None) -> Results | None:
-    """A tab and where its answers go; without a model it says how to get one."""
-    with gr.Tab(TITLES[place], id=place):
-        if model is None:
-            starter = f", or `{place}`, which comes along" if place in starter_names() else ""
-            gr.Markdown(MISSING.format(task=place, starter=starter))
+    Returns:
+        What paints its faces, and where they go.
+    """
+    places = PHOTO_TASKS if tab == "photo" else (tab,)
+    models = {place: by_place[place] for place in places if place in by_place}
+    with gr.Tab(TITLES[tab], id=tab):
+        if not models:
+            starter = f", or `{places[0]}`, which comes along" if places[0] in starter_names() else ""
+            gr.Markdown(MISSING.format(task=places[0], starter=starter))
             return None
-        gr.Markdown(INTROS[place] + OUTRO)
-        if place == "sketch":
-            return sketch.add_sketch(model, demo)
-        return segmentation.add_segmentation(model, demo, parser)
+        gr.Markdown(INTROS[tab])
+        model = next(iter(models.values()))
+        if tab == "sketch":
+            return model.generator, sketch.add_sketch(model, demo)
+        if tab == "segmentation":
+            return model.generator, segmentation.add_segmentation(model, demo, parser)
+        return model.generator, photo.add_photo(models, demo)
 
 
 def show_problems(problems: list[str]) -> None:
