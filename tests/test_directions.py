@@ -15,6 +15,7 @@ from psp_hub.generators import load_generator
 from psp_hub.label_maps import CLASS_NAMES
 from psp_hub.latents import style_indices
 from training import draw_directions, find_directions
+from training.find_directions import Wanted, without_components
 from training.fit_directions import neutralise, principal_components, regress, steer
 from training.measures import MEASURES, measure
 from training.pairs import PairStore, sample_pairs, write_shard, write_tar
@@ -96,6 +97,34 @@ def test_a_neutralised_direction_changes_no_measure():
     for weights in kept:
         assert float(left @ weights) == pytest.approx(0, abs=1e-4)
     torch.testing.assert_close(neutralise(w, left, kept), left, atol=1e-4, rtol=0)
+    assert torch.equal(neutralise(w, direction, []), direction)
+
+
+def test_what_is_wanted_is_found_kept_fixed_or_left_out(capsys):
+    w, noise = planted(2000)
+    measures = torch.randn(2, DIM, generator=torch.Generator().manual_seed(6))
+    regressions = {
+        "yaw": regress(w, w @ measures[0] + noise, 200),
+        "smile": regress(w, w @ measures[1] + noise, 200),
+        "hat": regress(w, noise, 200),
+    }
+    wanted = [
+        Wanted("turn", "left … right", "yaw", ("coarse",), -1, 2, (), ("component 2",)),
+        Wanted("both", "less … more", "yaw", ("fine",), -1, 2, ("smile",)),
+        Wanted("size", "small … large", "component 1", ("coarse", "fine"), -1, 2),
+        Wanted("hat", "no hat … hat", "hat", ("coarse",), -1, 2),
+    ]
+    turn, both, size = find_directions.find(w, regressions, wanted)
+    assert "hat is left out: hat cannot be predicted from w" in capsys.readouterr().out
+    yaw, smile = regressions["yaw"].weights, regressions["smile"].weights
+    component = principal_components(w, 2)[1]
+    for direction, changes in ((turn, (1, 0)), (both, (1, None)), (size, (0, 0))):
+        for weights, change in zip((yaw, smile), changes, strict=True):
+            if change is not None:
+                assert float(direction.vector[0] @ weights) == pytest.approx(change, abs=1e-3), direction.name
+    assert float(turn.vector[0] @ component) == pytest.approx(0, abs=1e-3) != float(both.vector[0] @ component)
+    assert (turn.label, turn.groups, turn.low, turn.high) == ("left … right", ("coarse",), -1, 2)
+    assert [(row.name, row.fixed) for row in without_components(wanted)] == [("turn", ()), ("both", ()), ("hat", ())]
 
 
 def test_round_trip(tmp_path):

@@ -37,6 +37,7 @@ from training.validation import shrink
 HELD_OUT = 1 / 8  # of the faces
 NUM_COMPONENTS = 10
 COMPONENT = "component "
+AGE = f"{COMPONENT}4"
 MIN_CORRELATION = 0.4  # a measure that is predicted worse is neither moved along nor kept
 MOUTH = ("smile", "mouth_width", "open_mouth", "lips", "pitch")
 HAIR = ("hair", "long_hair", "forehead")
@@ -46,7 +47,10 @@ COLOUR = ("warmth", "colourfulness", "skin_warmth", "hair_warmth")
 
 
 class Wanted(NamedTuple):
-    """A direction to find: which measure moves, in which styles, how far; `free` may move along with it."""
+    """A direction to find: which measure moves, in which styles, how far.
+
+    All other measures are kept, but those in `free`; the components in `fixed` are kept, too.
+    """
 
     name: str
     label: str
@@ -55,22 +59,23 @@ class Wanted(NamedTuple):
     low: float
     high: float
     free: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
 
 
 # Chosen by looking at rows of pictures: the groups that change little else, and the range in which faces stay clean.
-# No map tells age: a component that does was found by looking. It means that for the built-in generator alone.
+# No map tells age: one component of the built-in generator does, which was found by looking.
 WANTED = (
     Wanted("smile", "serious … smiling", "smile", ("medium",), -2, 2, MOUTH),
     Wanted("turn", "facing left … facing right", "yaw", ("coarse",), -1.5, 1.5, ("side_light",)),
-    Wanted(
-        "age", "younger … older", "component 4", ("coarse", "medium"), -3.5, 4, ("hair", "forehead", *SHAPE, *COLOUR)
-    ),
-    Wanted("glasses", "no glasses … glasses", "glasses", ("coarse", "medium"), -2, 2, ("eye_size", "brows")),
+    Wanted("age", "younger … older", AGE, ("coarse", "medium"), -4.5, 5, ("hair", "forehead", *SHAPE, *COLOUR)),
+    Wanted("glasses", "no glasses … glasses", "glasses", ("coarse", "medium"), -1.25, 2.25, ("eye_size", "brows")),
     Wanted("hat", "no hat … hat", "hat", ("coarse", "medium"), -1.5, 2.5, HAIR),
-    Wanted("hair_length", "short hair … long hair", "long_hair", ("coarse", "medium"), -2, 2, (*HAIR, "hat")),
+    Wanted(
+        "hair_length", "short hair … long hair", "long_hair", ("coarse", "medium"), -1.75, 2, (*HAIR, "hat"), (AGE,)
+    ),
     Wanted("hair_colour", "dark hair … light hair", "hair_light", ("fine",), -3, 3.5, ("brightness", *COLOUR)),
     Wanted("skin", "darker skin … lighter skin", "skin_light", ("fine",), -2.5, 1.5, ("brightness", *COLOUR)),
-    Wanted("face_width", "slim face … round face", "face_width", ("coarse",), -2.5, 2.5),
+    Wanted("face_width", "slim face … round face", "face_width", ("coarse",), -2.5, 2.5, (), (AGE,)),
     Wanted("eyes", "narrow eyes … wide eyes", "eye_size", ("medium",), -2.5, 2.5),
     Wanted("brows", "low brows … raised brows", "brow_height", ("medium",), -2.5, 2.5, ("eye_size",)),
     Wanted("side_light", "light from the left … from the right", "side_light", ("medium", "fine"), -3, 3),
@@ -125,15 +130,21 @@ def regress_all(w: Tensor, measures: Tensor) -> dict[str, Regression]:
     return found
 
 
+def without_components(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """For other generators, whose components mean something else."""
+    return [row._replace(fixed=()) for row in wanted if not row.measure.startswith(COMPONENT)]
+
+
 def find(w: Tensor, regressions: dict[str, Regression], wanted: Sequence[Wanted] = WANTED) -> list[Direction]:
     """The wanted directions that can be found; a measure `component 3` is the third principal component."""
     good = {name: one.weights for name, one in regressions.items() if one.correlation >= MIN_CORRELATION}
-    components = principal_components(w, NUM_COMPONENTS)
+    components = {f"{COMPONENT}{i}": one for i, one in enumerate(principal_components(w, NUM_COMPONENTS), start=1)}
     directions = []
     for row in wanted:
         keep = [weights for name, weights in good.items() if name not in (row.measure, *row.free)]
-        if row.measure.startswith(COMPONENT):
-            vector = neutralise(w, components[int(row.measure.split()[1]) - 1], keep)
+        keep += [components[name] for name in row.fixed]
+        if row.measure in components:
+            vector = neutralise(w, components[row.measure], keep)
         elif row.measure in good:
             vector = steer(w, good[row.measure], keep)
         else:
@@ -190,9 +201,7 @@ def main(args: argparse.Namespace) -> dict:
     print("correlation of prediction and measure, faces held out:")
     print(", ".join(f"{name} {one.correlation:.2f}" for name, one in regressions.items()))
     name = Path(args.generator).name
-    directions = find(
-        w, regressions, [row for row in WANTED if name in BUILTIN or not row.measure.startswith(COMPONENT)]
-    )
+    directions = find(w, regressions, WANTED if name in BUILTIN else without_components(WANTED))
     save_directions(args.output_dir / f"{name}.safetensors", directions, name)
     report: dict = {"generator": name, "count": len(w)}
     report["correlation"] = {name: round(one.correlation, 3) for name, one in regressions.items()}

@@ -84,6 +84,8 @@ def neutralise(w: Tensor, direction: Tensor, keep: list[Tensor]) -> Tensor:
 
     Nearest in standard deviations of w, as in `steer`.
     """
+    if not keep:
+        return direction
     rows = torch.stack(keep).double()  # [K, w_dim]
     spread = torch.cov(w.double().T) @ rows.T  # [w_dim, K]
     return (direction - spread @ torch.linalg.solve(rows @ spread, rows @ direction.double())).float()
