@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from psp_hub.generators import load_generator
 from psp_hub.tasks import TASKS
-from training.augmentation import Augmentation, Target, mirrored, relight
+from training.augmentation import Augmentation, Target, mirrored, reframe, relight
 from training.data import LineArt
 from training.examples import Examples, Pairs, Photos
 from training.folders import FolderPictures, read_photo
@@ -247,11 +247,41 @@ def test_pairs_and_held_out_photos_are_not_augmented(store, photos):
     assert equal(data[0, 20], item) and not torch.equal(data[1, 20]["image"], item["image"])
 
 
+def test_relit_pairs_lose_their_w_unless_they_are_held_out(store):
+    relit = Augmentation(color_jitter=0.5, relit_pairs=0.5)
+    plain = Examples([Pairs(store)], TASKS["inversion"], 0, 32)
+    data = Examples([Pairs(store)], TASKS["inversion"], 0, 32, relit, unchanged=range(4))
+    assert all(equal(data[epoch, i], plain[epoch, i]) for epoch in range(8) for i in range(4))
+    items = [(data[epoch, 7], plain[epoch, 7]) for epoch in range(24)]
+    known = [item["has_w"].item() for item, _ in items]
+    assert 4 < sum(known) < 20
+    for item, whole in items:
+        assert item["has_w"] == torch.equal(item["image"], whole["image"])
+        assert torch.equal(item["w"], whole["w"] if item["has_w"] else torch.zeros(32))
+        assert torch.equal(item["input"], item["image"])
+
+
+def test_another_frame():
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    image = torch.stack([x, y, x * 0]) / 32 - 1  # every pixel knows where it was
+    assert torch.allclose(reframe(image, np.random.default_rng(0), 0.0), image, atol=1e-5)
+    for seed in range(5):
+        moved = (reframe(image, np.random.default_rng(seed), 1.0) + 1) * 32
+        (ax, bx), (ay, by) = (
+            (moved[i, 32, 36] - moved[i, 32, 28], moved[i, 36, 32] - moved[i, 28, 32]) for i in (0, 1)
+        )
+        scale = (ax**2 + ay**2).sqrt() / 8
+        assert 0.87 < scale < 1.13 and torch.allclose(torch.stack([ax, ay]), torch.stack([by, -bx]), atol=1e-3)
+        assert abs(torch.rad2deg(torch.atan2(ay, ax))) < 8.01
+        centre = moved[:2, 31:33, 31:33].mean(dim=(1, 2)) - 31.5
+        assert centre.abs().max() < 0.06 * 64 + 0.1 and centre.abs().max() > 0.1
+
+
 def test_sources_are_the_same_with_and_without_jitter(photos):
     """The random numbers of one do not shift those of the other."""
     keys = [(0, i) for i in range(3)]
     task = TASKS["inpainting"]
-    plain, changed = (Examples([photos], task, 0, 32, Augmentation(color_jitter=jitter)) for jitter in (0.0, 0.5))
+    plain, changed = (Examples([photos], task, 0, 32, Augmentation(False, jitter, jitter)) for jitter in (0.0, 0.5))
     assert all(torch.equal(plain[key]["input"][3], changed[key]["input"][3]) for key in keys)
 
 

@@ -55,6 +55,20 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STRENGTH",
         help="0 to 1: other colours and light for photos",
     )
+    photos.add_argument(
+        "--frame_jitter",
+        type=float,
+        default=0.0,
+        metavar="STRENGTH",
+        help="0 to 1: faces turned, larger or smaller, and moved by a little, as aligned photos are",
+    )
+    photos.add_argument(
+        "--relit_pairs",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of generated faces that get the other colours and light, too; image losses alone then look at them",
+    )
 
     small = parser.add_argument_group("data: small pictures for super-resolution")
     small.add_argument("--factors", type=int, nargs="+", help="how many times smaller (default: as the task has them)")
@@ -104,7 +118,11 @@ def check_data_arguments(args: argparse.Namespace) -> None:
     given = [args.num_validation_pairs is not None, bool(args.validation_dir), bool(args.validation_split)]
     if sum(given) > 1:
         raise ValueError("--num_validation_pairs, --validation_dir and --validation_split exclude each other")
-    if not 0 <= args.color_jitter <= 1:
-        raise ValueError(f"--color_jitter is {args.color_jitter}, expected 0 to 1")
-    if args.color_jitter and (args.source_dir or args.source_column):
-        raise ValueError("--color_jitter is for sources made from their targets: stored ones keep their colours")
+    for name in ("color_jitter", "frame_jitter", "relit_pairs"):
+        if not 0 <= getattr(args, name) <= 1:
+            raise ValueError(f"--{name} is {getattr(args, name)}, expected 0 to 1")
+    for name in ("color_jitter", "frame_jitter"):
+        if getattr(args, name) and (args.source_dir or args.source_column):
+            raise ValueError(f"--{name} is for sources made from their targets: stored ones stay as they are")
+    if args.relit_pairs and not args.color_jitter:
+        raise ValueError("--relit_pairs needs --color_jitter: how much their colours and light change")

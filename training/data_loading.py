@@ -80,7 +80,7 @@ def load_data(args: argparse.Namespace, task: TaskSpec, generator: Generator) ->
     training = [i for i in range(num_training) if i not in held_out]
     flips = task.random_flip if args.random_flip is None else args.random_flip
     options = source_options(args, task)
-    augmentation = Augmentation(flips, args.color_jitter)
+    augmentation = Augmentation(flips, args.color_jitter, args.frame_jitter, args.relit_pairs)
     data = Examples(parts, task, args.seed, generator.w_dim, augmentation, options, held_out)
     counts = {kind: len(part) for kind, (part, _) in loaded.items() if kind != "validation"}
     counts |= {"training": len(training), "held out": len(held_out)}

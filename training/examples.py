@@ -119,7 +119,7 @@ class Examples(Dataset):
         task: how inputs are made.
         seed: of all random choices.
         w_dim: of the generator.
-        augmentation: of the targets whose w is unknown; none by default.
+        augmentation: of the targets; none by default.
         options: of the source's maker, beside those of the row.
         unchanged: positions that are not augmented: what is held out.
     """
@@ -178,7 +178,7 @@ class Examples(Dataset):
     def make(self, key: Key, target: Target) -> dict[str, Tensor]:
         """One item."""
         epoch, i, gentle_share = *key[:2], key[2] if len(key) > 2 else 0.0
-        if target.w is None and i not in self.unchanged:
+        if i not in self.unchanged:
             target = self.augmentation(target, np.random.default_rng((self.seed, epoch, i, AUGMENTATION)))
         source = target.source
         if source is None:
