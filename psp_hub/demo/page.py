@@ -56,6 +56,8 @@ LAUNCH_OPTIONS = {
     "max_file_size": "20mb",
     "footer_links": [],
     "quiet": True,
+    # Else gradio asks itself for the page and gives up after 3 seconds: on a busy machine, or behind a proxy.
+    "_frontend": False,
 }
 # Where a model goes: drawings and maps by the kind of input, photos by the task.
 TITLES = {"sketch": sketch.TITLE, "segmentation": segmentation.TITLE, "photo": photo.TITLE}
