@@ -57,12 +57,14 @@ class Face:
         score: how sure the detector is, 0 to 1; 0 if only the parser saw the face.
         doubt: how far apart detector and parser see eyes and mouth, in pixels of an aligned face of 256: their mean,
             in which one that the parser does not see counts as UNSEEN.
+        hidden: how many of the three the parser does not see.
     """
 
     points: Points
     corners: Corners
     score: float
     doubt: float = 0.0
+    hidden: int = 0
 
     @property
     def side(self) -> float:
@@ -95,7 +97,7 @@ def find_faces(photo: Image.Image, *, parser: FaceParser | None = None) -> list[
 
     Where none is clearly upright, the photo is turned by 90, 270 and 180 degrees: in a face that lies on its side,
     detector and parser see eyes and mouth in different places. A picture that is nothing but a face which the
-    detector does not know, such as a painting, is left to the parser alone.
+    detector does not know, or not for sure, such as a damaged one, is left to the parser alone.
 
     Args:
         photo: picture of any mode and size.
@@ -115,12 +117,11 @@ def find_faces(photo: Image.Image, *, parser: FaceParser | None = None) -> list[
             if any(face.doubt <= CLEAR for face in faces):
                 return faces
             doubtful += [faces] if faces else []
-        if doubtful:
-            return min(doubtful, key=lambda faces: min(face.doubt for face in faces))
-        if max(photo.size) <= side:
+        if doubtful or max(photo.size) <= side:
             break
     whole = look_closer(photo, whole_picture(photo), parser)
-    return [whole] if whole else []
+    doubtful += [[whole]] if whole else []
+    return min(doubtful, key=lambda faces: min(face.doubt for face in faces), default=[])
 
 
 def align_face(
@@ -148,23 +149,24 @@ def align_face(
             advice = "Take one in which a face is large, well lit, and looks at the camera."
             raise ValueError(f"No face was found in this photo. {advice}")
         face, count = faces[0], len(faces)
-    if face.side < MIN_CROP:
-        got = f"{face.side:.0f} pixels with hair and chin, at least {MIN_CROP} expected"
+    aligned = is_aligned(photo, face)
+    side = max(photo.size) if aligned else face.side
+    if side < MIN_CROP:
+        got = f"{side:.0f} pixels with hair and chin, at least {MIN_CROP} expected"
         raise ValueError(f"The face is too small: {got}. Take a closer or a larger photo.")
     if (face.points < 0).any() or (face.points > photo.size).any():
         raise ValueError(
             "The face is cut off at the border of the photo. Take one that shows both eyes and the mouth."
         )
-    if is_aligned(photo, face):
-        return Aligned(photo.resize((size, size), Image.Resampling.LANCZOS), count, face)
-    return Aligned(warp(photo, face.corners, size), count, face)
+    image = photo.resize((size, size), Image.Resampling.LANCZOS) if aligned else warp(photo, face.corners, size)
+    return Aligned(image, count, face)
 
 
 def is_aligned(photo: Image.Image, face: Face) -> bool:
-    """Whether the whole photo is the square to cut out, as exactly as that can be known."""
+    """Whether the whole photo is the square to cut out, as exactly as that can be known: less so with hidden parts."""
     width, height = photo.size
     own = np.array([[0, 0], [0, height], [width, height], [width, 0]])
-    return bool(np.linalg.norm(face.corners - own, axis=1).max() <= SAME * max(width, height))
+    return bool(np.linalg.norm(face.corners - own, axis=1).max() <= SAME * (1 + face.hidden) * max(width, height))
 
 
 def search(photo: Image.Image, side: int, turn: Image.Transpose | None = None) -> list[Face]:
@@ -227,7 +229,7 @@ def look_closer(photo: Image.Image, face: Face, parser: FaceParser) -> Face | No
         return None
     share = PARSER_SHARE if face.score else 1.0
     points = origin + (expected + share * (parsed - expected)) @ axes
-    return Face(points, crop_corners(points), face.score, doubt)
+    return Face(points, crop_corners(points), face.score, doubt, int(3 - seen.sum()))
 
 
 def shown_parts(labels: np.ndarray) -> int:

@@ -148,7 +148,13 @@ def test_an_aligned_photo_comes_back():
     aligned = align_face(photo, face, 300)
     assert np.array_equal(aligned.image, photo) and aligned.faces == 1 and aligned.face is face
     assert is_aligned(photo, face) and not is_aligned(gradient(300, 360), face)
+    larger = crop_corners(USUAL_POINTS) * 300 / 256 * 1.15
+    assert not is_aligned(photo, Face(face.points, larger, 1.0)) and is_aligned(
+        photo, Face(face.points, larger, 1.0, hidden=2)
+    )
     assert align_face(photo.convert("L"), face, 64).image.mode == "RGB"
+    points = USUAL_POINTS / 8 * 0.98  # read a little too small, in a picture of just the least size
+    assert align_face(gradient(32, 32), Face(points, crop_corners(points), 1.0)).image.size == (256, 256)
 
 
 @pytest.fixture(scope="module")
