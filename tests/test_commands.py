@@ -1,5 +1,7 @@
 """psp_hub.commands: `psp-hub translate` for every task, refined and saved; `psp-hub decode`."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from psp_hub.inputs import with_hole
 from psp_hub.latents import mix, random_z, truncate
 from psp_hub.model import STARTERS
 from psp_hub.preprocessing import tensor_to_images
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -248,3 +252,39 @@ def test_a_mask_is_not_overwritten(run, models, photo, tmp_path):
     typed = ["--mask", tmp_path / "mask.png", "-o", tmp_path / "mask.png", "--model", models("inpainting")]
     code, _, err = run("translate", photo, *typed)
     assert code == 2 and "mask.png is an input and would be lost" in err
+
+
+# The README
+
+
+@pytest.fixture
+def readme_folder(default_generator, make_encoder, tmp_path, monkeypatch) -> Path:
+    """Where the commands of the README can run: the examples, and untrained models."""
+    for task, kind, channels in (("inversion", "photo", 3), ("inpainting", "masked", 4)):
+        encoder, config = make_encoder(16, 512, channels), PSPConfig(task, kind, "mobilestylegan-ffhq")
+        PSPModel(encoder, default_generator, config).save_pretrained(tmp_path / "runs" / task / "model")
+    (tmp_path / "psp_hub").symlink_to(ROOT / "psp_hub")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_readmes_commands(run, readme_folder):
+    """As they stand there, but for the number of steps."""
+    chapter = (ROOT / "README.md").read_text(encoding="utf-8").split("## The command line")[1].split("\n## ")[0]
+    chapter = chapter.replace("--refine 20", "--refine 1").replace("steps=20", "steps=1")
+    bash, python = ("".join(re.findall(rf"```{kind}\n(.*?)```", chapter, re.DOTALL)) for kind in ("bash", "python"))
+    commands = [shlex.split(line) for line in bash.replace("\\\n", " ").splitlines()]
+    commands = [words[1:] for words in commands if words[0].endswith("psp-hub")]
+    assert [words[0] for words in commands] == ["translate", "translate", "decode", "decode", "translate"]
+    for words in commands:
+        code, _, err = run(*words)
+        assert (code, err) == (0, ""), words
+    assert len(list(Path("faces").iterdir())) == len(list(Path("filled").iterdir())) == 4
+    face, again = pixels(Path("woman.png")), pixels(Path("again.png"))
+    assert face.shape == (1024, 1024, 3) and np.array_equal(face, again)
+    others = [pixels(Path(f"other-{i}.png")) for i in range(3)]
+    assert all(not np.array_equal(face, other) for other in others)
+    names: dict = {}
+    exec(compile(python, "README.md", "exec"), names)
+    assert np.array_equal(np.asarray(tensor_to_images(names["images"])[0]), again)
