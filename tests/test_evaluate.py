@@ -225,6 +225,21 @@ def test_refinement_beside_the_encoder(task_model, faces_dir, tmp_path, capsys, 
     assert [line.split()[0] for line in table] == ["mean_face", "encoder", "refined", "refined"]
 
 
+def test_other_models_beside_the_encoder(task_model, faces_dir, tmp_path):
+    folder = task_model("inversion")
+    other = PSPModel.from_pretrained(folder)
+    with torch.no_grad():
+        other.encoder.heads.base.linear.bias += 0.5
+    other.save_pretrained(tmp_path / "other")
+    options = ["--num_faces", "1", "--output_dir", str(tmp_path), "--other_models"]
+    same, moved = str(folder), str(tmp_path / "other")
+    report = main(parse_args([same, str(faces_dir), *options, moved, same]))["optimization"]
+    assert list(report)[4:] == ["mean_face", "encoder", moved, same]
+    assert report[same]["mse"] == report["encoder"]["mse"] != report[moved]["mse"]
+    with pytest.raises(ValueError, match="takes other inputs than"):
+        main(parse_args([same, str(faces_dir), *options, str(task_model("inpainting"))]))
+
+
 def test_what_is_not_refined_is_told_before_the_measuring(model_dir, faces_dir, tmp_path):
     options = ["--refinement_steps", "2", "--output_dir", str(tmp_path / "report")]
     with pytest.raises(ValueError, match="sketch cannot be refined"):

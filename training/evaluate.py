@@ -6,7 +6,7 @@ MODEL is a starter's name, a saved folder or a repository on the Hub; DATA is a 
 The inputs of the task are made from the pictures, or read from --source_dir. Written: report.json, and for each set
 a table with a row for every picture (CSV) and a picture with inputs, targets and outputs above each other.
 With --refinement_steps, the answers for some faces are also refined, with --optimization_steps these are found by
-optimisation; error and seconds stand side by side.
+optimisation, with --other_models those of other encoders; error and seconds stand side by side.
 """
 
 import argparse
@@ -53,10 +53,17 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=1234, help="of what is random in the inputs")
     add_judge_arguments(parser)
-    optimization = parser.add_argument_group("refinement and optimisation")
+    optimization = parser.add_argument_group("other models, refinement and optimisation")
     optimization.add_argument("--optimization_steps", type=int, default=0, help="0 for none")
     optimization.add_argument(
         "--refinement_steps", type=int, nargs="+", default=[], metavar="N", help="from the encoder's answer, as in use"
+    )
+    optimization.add_argument(
+        "--other_models",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="models of the same task, for the same table: starters, folders or repositories",
     )
     optimization.add_argument("--num_optimized", type=int, default=3, help="the first pictures that are measured")
     optimization.add_argument("--optimization_spaces", nargs="+", choices=["w", "w+"], default=["w", "w+"])
@@ -132,7 +139,11 @@ def compare_methods(args: argparse.Namespace, model: PSPModel, task: str, exampl
     """The report of encoder, refinement and optimisation on the first pictures; optimization.png is written."""
     first = list(islice(examples, args.num_optimized))
     options = (args.optimization_steps, args.optimization_spaces, args.optimization_starts, args.refinement_steps)
-    compared = compare(model, task, first, judges, *options)
+    others = {name: load_model(name).to(args.device) for name in args.other_models}
+    for name, other in others.items():
+        if other.encoder.config.in_channels != model.encoder.config.in_channels:
+            raise ValueError(f"{name} takes other inputs than {args.model}: it is no model of {task}")
+    compared = compare(model, task, first, judges, *options, others)
     save_columns(first, list(compared.pictures.values()), args.output_dir / "optimization.png")
     facts = {"count": len(first), "steps": args.optimization_steps, "loss": optimization_loss(judges)[1]}
     return facts | compared.methods
@@ -161,7 +172,7 @@ def main(args: argparse.Namespace) -> dict:
         report["drawing_style"] = args.drawing_style or "whole family"
     for name, examples in sets.items():
         report[name] = measure_set(model, task, examples, judges, args.output_dir / name)
-    if args.optimization_steps or args.refinement_steps:
+    if args.optimization_steps or args.refinement_steps or args.other_models:
         name, examples = list(sets.items())[-1]  # photos, if there are some
         report["optimization"] = {"set": name} | compare_methods(args, model, task, examples, judges)
     (args.output_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n")

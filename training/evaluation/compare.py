@@ -1,7 +1,7 @@
 """The encoder against optimisation, picture by picture: error and seconds side by side."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -48,6 +48,7 @@ def compare(
     spaces: Sequence[Space] = ("w", "w+"),
     starts: Sequence[str] = STARTS[:1],
     refinements: Sequence[int] = (),
+    others: Mapping[str, PSPModel] | None = None,
 ) -> Comparison:
     """Answer each example with the encoder, refine its answer, and find its target by optimisation.
 
@@ -59,6 +60,7 @@ def compare(
         spaces: in which it is done.
         starts: where it starts, some of `STARTS`.
         refinements: steps of each refinement.
+        others: more models, by the names of their rows.
     """
     searches = list(product(starts, spaces)) if steps else []
     mean = mean_face(model)
@@ -70,6 +72,9 @@ def compare(
             output, ws, times = translate(model, example.input)
             found = [("mean_face", mean, 0.0), ("encoder", output, sum(times.values()))]
             target = example.image[None].to(model.device)
+            for name, other in (others or {}).items():
+                image, _, other_times = translate(other, example.input)
+                found.append((name, image, sum(other_times.values())))
             for count in refinements:
                 image, duration = refined(model, task, example, ws, count, progress)
                 found.append((f"refined {count}", image, duration + times["encoder"]))
