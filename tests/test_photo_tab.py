@@ -1,5 +1,7 @@
 """The tab of photos: what it does with tiny models, its endpoints, and the tab in a browser."""
 
+import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,16 +12,18 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
+from browser import drag, open_accordion, open_page, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageDraw
+from playwright.sync_api import Page
 
 from psp_hub import PSPConfig, PSPModel
-from psp_hub.demo.crops import GAP, Crop, blend, cut_out, painted_part, read_crop
+from psp_hub.demo.crops import BRUSH, GAP, Crop, blend, cut_out, read_crop
 from psp_hub.demo.faces import Problem
 from psp_hub.demo.page import LAUNCH_OPTIONS
 from psp_hub.demo.photo import add_photo
-from psp_hub.demo.photo_handlers import BRUSH, Handlers, paint_pad, with_painting
+from psp_hub.demo.photo_handlers import Handlers, with_painting
 from psp_hub.demo.portraits import Painting, Portrait, Wishes, load_portrait, make_portrait, paint_portrait, stoppable
 from psp_hub.generators import load_generator
 from psp_hub.latents_file import load_latents, save_latents
@@ -164,17 +168,20 @@ def test_a_painting_without_a_face_is_taken_whole_where_something_is_missing(gap
     assert crop.image.size == crop.missing.size == (310, 310) and "used as it is" in crop.note
 
 
-def test_what_is_painted_over(gapped):
-    pad = paint_pad(gapped)
-    assert pad["background"].size == (512, 512)
-    assert pad["layers"][0].getpixel((100, 200)) == (*bytes.fromhex(BRUSH[1:]), 255)
-    painted = with_painting(replace(gapped, missing=None), pad).missing
-    assert (np.asarray(painted) == np.asarray(gapped.missing)).mean() > 0.98
-    for empty in (None, {"layers": []}, {"layers": [Image.new("RGBA", (512, 512))]}, paint_pad(gapped, bare=True)):
+def test_what_is_painted_over(crop, gapped):
+    layer = Image.new("RGBA", (512, 512))
+    layer.paste(BRUSH, (320, 320, 512, 512))
+    painted = np.asarray(with_painting(crop, {"layers": [layer]}).missing) > 0
+    assert painted[40:, 40:].all() and painted.mean() == (24 / 64) ** 2
+    both = np.asarray(with_painting(gapped, {"layers": [layer]}).missing) > 0
+    assert (both == painted | (np.asarray(gapped.missing) > 0)).all()
+    assert with_painting(gapped, None).missing.tobytes() == gapped.missing.tobytes()
+    assert gapped.painted.getpixel((160, 220)) == tuple(bytes.fromhex(BRUSH[1:]))
+    for empty in (None, {"layers": []}, {"layers": [Image.new("RGBA", (512, 512))]}):
         with pytest.raises(Problem, match="Nothing is painted over yet"):
-            with_painting(gapped, empty)
+            with_painting(crop, empty)
     with pytest.raises(Problem, match="All of the photo is painted over"):
-        painted_part([Image.new("RGBA", (512, 512), BRUSH)], 64)
+        with_painting(crop, {"layers": [Image.new("RGBA", (512, 512), BRUSH)]})
 
 
 def test_blending_keeps_what_is_known(gapped):
@@ -382,3 +389,135 @@ def test_api(models, tmp_path, monkeypatch):
                 client.predict(**arguments, api_name="/fill_in")
     finally:
         demo.close(verbose=False)
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def arguments(models: dict[str, PSPModel], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of app.py: the three models."""
+    folder = tmp_path_factory.mktemp("models")
+    for task, model in models.items():
+        model.save_pretrained(folder / task)
+    return [part for task in models for part in ("--model", str(folder / task))]
+
+
+class Tab:
+    """What a person does on the tab."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        page.set_default_timeout(180_000)  # one busy core is enough
+        self.face = page.locator("#photo-face img.after")
+        self.variations = page.locator("#photo-gallery .thumbnail-item img")
+        page.get_by_role("tab", name="Photo").click()
+
+    def expect_message(self, text: str) -> None:
+        toast = self.page.get_by_test_id("toast-body")
+        toast.filter(has_text=text).wait_for()
+        toast.get_by_test_id("toast-close").click()
+        toast.wait_for(state="detached")
+
+    def upload(self, path: Path) -> None:
+        self.page.locator("#photo-upload input[type=file]").set_input_files(path)
+
+    def wait(self, condition: str) -> None:
+        self.page.wait_for_function(condition)
+
+    def answer(self, act: Callable[[], None]) -> bytes:
+        """The face that comes when something is done, once all of it is there."""
+        before = self.face.get_attribute("src") if self.face.count() else ""
+        act()
+        self.wait(f"(document.querySelector('#photo-face img.after')?.src ?? '{before}') !== '{before}'")
+        return self.shown()
+
+    def shown(self) -> bytes:
+        self.wait("document.querySelector('#photo-status .wrap').classList.contains('hide')")
+        return self.page.request.get(self.face.get_attribute("src"), max_retries=3).body()
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def choose(self, name: str) -> None:
+        self.page.get_by_role("radio", name=name, exact=True).click()
+
+
+@pytest.mark.slow
+def test_a_person_with_a_photo(arguments, tmp_path):
+    environment, log = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}, tmp_path / "log.txt"
+    (tmp_path / "notes.png").write_text("not a picture")
+    with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
+        tab = Tab(page)
+
+        def shoot(name: str) -> None:
+            page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+
+        tab.press("Rebuild the face")
+        tab.expect_message("There is no photo yet.")
+        tab.upload(tmp_path / "notes.png")
+        tab.expect_message("notes.png is not a picture")
+        tab.upload(CHILD)
+        page.locator("#photo-seen img").wait_for()
+        first = tab.answer(lambda: tab.press("Rebuild the face"))
+        assert Image.open(io.BytesIO(first)).size == (64, 64) and tab.variations.count() == 0
+        shoot("reconstruct")
+
+        divider, figure = page.locator("#photo-face input"), page.locator("#photo-face figure")
+        divider.focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowRight")
+        assert figure.get_attribute("style") == "--at: 52%;"
+        box = figure.bounding_box()
+        page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["width"])
+        assert 20 < float(divider.input_value()) < 30
+
+        tab.press("New variations")
+        tab.variations.nth(3).wait_for()
+        assert tab.shown() == first
+
+        open_accordion(page, "Closer to the photo")
+        page.get_by_label("number input for Number of steps").fill("100")
+        tab.press("Refine")
+        page.get_by_text("Step 2 of 100").or_(page.get_by_text("Step 3 of 100")).first.wait_for()
+        shoot("refine")
+        tab.press("Stop")
+        assert tab.shown() == first, "what was there stays"
+        page.get_by_label("number input for Number of steps").fill("5")
+        refined = tab.answer(lambda: tab.press("Refine"))
+        assert refined != first
+
+        page.get_by_role("button", name="Keep this face for later").click()
+        with page.expect_download() as download:
+            tab.press("Download the numbers")
+        download.value.save_as(tmp_path / "face.safetensors")
+        assert tab.answer(lambda: tab.press("Rebuild the face")) == first
+        load = page.locator("#photo-load input[type=file]")
+        assert tab.answer(lambda: load.set_input_files(tmp_path / "face.safetensors")) == refined
+
+        tab.choose("Fill in")
+        page.locator("#photo-pad canvas").first.wait_for()
+        tab.press("Fill in")
+        tab.expect_message("Nothing is painted over yet")
+        page.wait_for_timeout(1000)
+        drag(page, page.locator("#photo-pad canvas").first, [(0.3, 0.7), (0.7, 0.7)])
+        filled = tab.answer(lambda: tab.press("Fill in"))
+        tab.variations.nth(3).wait_for()
+        shoot("fill-in")
+        keep = page.get_by_label("Keep the rest of the photo as it is")
+        assert tab.answer(keep.click) != filled
+        assert tab.answer(keep.click) == filled
+        page.locator(".gallery-item:visible").first.click()
+        assert tab.answer(lambda: None) != filled
+
+        tab.choose("Upscale")
+        page.get_by_text("16 to 64 pixels").wait_for()
+        tab.answer(page.locator(".gallery-item:visible").first.click)
+        page.get_by_text("The picture is small and square").wait_for()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+        shoot("phone")
+        tab.press("Edit this face")
+        page.locator("#mix-face img").wait_for()
+        assert "Traceback" not in log.read_text()
+    assert troubles == []

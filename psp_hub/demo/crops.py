@@ -7,12 +7,13 @@ from PIL import Image, ImageFilter
 
 from psp_hub.alignment import Face, align_face, find_faces, is_aligned
 from psp_hub.demo.faces import Problem
+from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.pictures import ENCODER_SIZE, flatten, open_image
 
 SIDE = 1024  # of faces on the page; crops of small faces have half of it
 SMALL = 128  # px: a square picture up to here is taken as it is to be upscaled
 SQUARE = 0.1  # how much longer one side of a nearly square picture may be
-GAP = "#b8b8c8"  # what is missing, where it is shown
+GAP, BRUSH = "#b8b8c8", "#ff4fd8"  # what is missing, and what is painted over
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,18 @@ class Crop:
     @property
     def shown(self) -> Image.Image:
         """As people see it: RGB of SIDE px, a plain colour where it is missing."""
-        image = self.image.copy()
+        return self.coloured(GAP, SIDE)
+
+    @property
+    def painted(self) -> Image.Image:
+        """As the painter shows it: what is missing looks as if it were painted over."""
+        return self.coloured(BRUSH, PAD_SIDE)
+
+    def coloured(self, colour: str, side: int) -> Image.Image:
+        image = self.image.resize((side, side), Image.Resampling.BICUBIC)
         if self.missing is not None:
-            image.paste(GAP, mask=self.missing)
-        return image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            image.paste(colour, mask=self.missing.resize(image.size, Image.Resampling.BILINEAR))
+        return image
 
 
 def read_crop(path: str, task: str, mask_path: str | None = None) -> Crop:
@@ -141,19 +150,22 @@ def cut_out_mask(missing: Image.Image, face: Face, side: int, already: bool) -> 
     return missing.transform((side, side), Image.Transform.QUAD, corners, Image.Resampling.NEAREST)
 
 
-def painted_part(layers: list[Image.Image], side: int) -> Image.Image | None:
-    """What is painted over on the page, as `Crop.missing`; None if nothing is.
+def add_painted(missing: Image.Image | None, layers: list[Image.Image], side: int) -> Image.Image | None:
+    """What is missing, and what is painted over as well, as `Crop.missing` of `side` px; None if nothing is.
+
+    Args:
+        layers: of the painter: transparent where nothing is painted.
 
     Raises:
-        Problem: everything is painted over.
+        Problem: nothing would be left.
     """
-    painted = np.zeros((side, side), bool)
+    gone = np.zeros((side, side), bool) if missing is None else np.asarray(missing) > 127
     for layer in layers:
         alpha = layer.convert("RGBA").getchannel("A").resize((side, side), Image.Resampling.BILINEAR)
-        painted |= np.asarray(alpha) > 127
-    if painted.all():
+        gone = gone | (np.asarray(alpha) > 127)
+    if gone.all():
         raise Problem("All of the photo is painted over: leave some of it, or there is nothing to go by.")
-    return Image.fromarray(painted.astype(np.uint8) * 255) if painted.any() else None
+    return Image.fromarray(gone.astype(np.uint8) * 255) if gone.any() else None
 
 
 def blend(face: Image.Image, crop: Crop) -> Image.Image:

@@ -8,6 +8,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from psp_hub.demo.comparison import add_comparison
+from psp_hub.demo.crops import BRUSH
 from psp_hub.demo.parts import (
     HIDDEN,
     PAD_SIDE,
@@ -23,7 +24,7 @@ from psp_hub.demo.parts import (
     take_brush,
 )
 from psp_hub.demo.photo_api import add_endpoints
-from psp_hub.demo.photo_handlers import BRUSH, MISSING, MODES, TIP, Handlers, paint_pad
+from psp_hub.demo.photo_handlers import MISSING, MODES, TIP, Handlers
 from psp_hub.demo.portraits import MAX_STEPS
 from psp_hub.model import PSPModel
 
@@ -191,7 +192,7 @@ def watch_source(
     wait = {"show_progress_on": results.status, **HIDDEN}
 
     def ready(cut: Dependency) -> None:
-        cut.success(None, None, None, js=PREPARE_PAD, **HIDDEN)
+        cut.then(None, None, None, js=PREPARE_PAD, **HIDDEN)
 
     uploaded = source.upload.upload(handlers.take, [source.upload, task], taken, **wait)
     uploaded.failure(lambda: None, None, source.upload, **QUICK)
@@ -200,8 +201,8 @@ def watch_source(
     switched = [source.hint, source.missing, source.rest, source.button, source.preview, source.pad, tools.keep]
     chosen = task.change(handlers.choose, task, [*switched, *source.examples.values()], **QUICK)
     again = chosen.then(handlers.take_again, [path, task], taken, **wait)
-    ready(gr.on([source.pad.clear], lambda crop: paint_pad(crop, bare=True), crop, source.pad, **QUICK))
-    for cut in (uploaded, snapped, again):
+    cleared = source.pad.clear(lambda crop: crop and crop.painted, crop, source.pad, **QUICK)
+    for cut in (uploaded, snapped, again, cleared):
         ready(cut)
     for name, dataset in source.examples.items():
         files = handlers.files[name]
@@ -209,8 +210,8 @@ def watch_source(
         made = cut.success(
             handlers.make_at_once, [task, crop, tools.keep, *source.settings], outputs, **results.work, **HIDDEN
         )
-        ready(cut)
-        made.then(None, None, None, js=PREPARE_PAD, **HIDDEN)
+        for done in (cut, made):
+            ready(done)
         dataset.click(None, None, None, js=show_result("photo-face"), **HIDDEN)
 
 

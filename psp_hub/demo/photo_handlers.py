@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from psp_hub.demo.comparison import compare
-from psp_hub.demo.crops import Crop, painted_part, read_crop
+from psp_hub.demo.crops import GAP, Crop, add_painted, read_crop
 from psp_hub.demo.faces import Problem
 from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.demo.portraits import Painting, Portrait, Wishes, load_portrait, make_portrait, paint_portrait
 from psp_hub.model import PSPModel
 
-BRUSH = "#ff4fd8"
 TIP = "Move the line to compare. Your photo stays on the computer that runs this page."
 NO_FACE = "There is no face yet. Make one first."
 
@@ -56,27 +54,14 @@ MISSING = """**There is no model for this yet.** Start the page with one: `pytho
 folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub."""
 
 
-def paint_pad(crop: Crop | None, bare: bool = False) -> dict[str, Any] | None:
-    """The value of the painter that shows a crop: what is missing is painted over already, unless `bare`."""
-    if crop is None:
-        return None
-    background = crop.image.resize((PAD_SIDE, PAD_SIDE), Image.Resampling.BICUBIC)
-    layers = []
-    if crop.missing is not None and not bare:
-        layer = Image.new("RGBA", background.size)
-        layer.paste(BRUSH, mask=crop.missing.resize(background.size, Image.Resampling.NEAREST))
-        layers.append(layer)
-    return {"background": background, "layers": layers, "composite": None}
-
-
 def with_painting(crop: Crop, pad: dict | None) -> Crop:
     """The crop without what is painted over.
 
     Raises:
-        Problem: nothing is painted over, or everything.
+        Problem: nothing is missing, or everything.
     """
     layers = [layer for layer in (pad or {}).get("layers") or [] if layer is not None]
-    missing = painted_part(layers, crop.image.width)
+    missing = add_painted(crop.missing, layers, crop.image.width)
     if missing is None:
         raise Problem("Nothing is painted over yet: paint over the part that is to be filled in.")
     return replace(crop, missing=missing)
@@ -121,12 +106,11 @@ class Handlers:
         if path is None or task not in self.models:
             return [path, *self.clear()[1:]]
         crop, paints = read_crop(path, task), task == "inpainting"
-        preview = crop.shown.resize((PAD_SIDE, PAD_SIDE), Image.Resampling.BICUBIC)
         return [
             path,
             crop,
-            gr.update(value=None if paints else preview, visible=not paints),
-            gr.update(value=paint_pad(crop) if paints else None, visible=paints),
+            gr.update(value=None if paints else crop.coloured(GAP, PAD_SIDE), visible=not paints),
+            gr.update(value=crop.painted if paints else None, visible=paints),
             crop.note or TIP,
         ]
 
