@@ -153,10 +153,15 @@ def test_what_is_transparent_is_missing():
     assert read_crop(str(GAPPED), "inversion").missing is None
 
 
-def test_a_mask_of_another_size(tmp_path):
-    Image.new("L", (100, 120)).save(tmp_path / "mask.png")
-    with pytest.raises(Problem, match="The mask has 100 x 120 pixels, the photo 256 x 256"):
-        read_crop(str(CHILD), "inpainting", str(tmp_path / "mask.png"))
+def test_a_mask_that_does_not_fit(tmp_path):
+    for mask, message in (
+        (Image.new("L", (100, 120)), "The mask has 100 x 120 pixels, the photo 256 x 256"),
+        (Image.new("L", (256, 256)), "The mask is black all over"),
+        (Image.new("RGB", (256, 256), "white"), "The mask is white all over"),
+    ):
+        mask.save(tmp_path / "mask.png")
+        with pytest.raises(Problem, match=message):
+            read_crop(str(CHILD), "inpainting", str(tmp_path / "mask.png"))
 
 
 @pytest.mark.slow
@@ -382,7 +387,10 @@ def test_api(models, tmp_path, monkeypatch):
         assert Path(by_mask).read_bytes() == Path(by_alpha).read_bytes()
         for arguments, message in (
             ({"photo": handle_file(CHILD), "mask": None}, "There is nothing to fill in"),
-            ({"photo": handle_file(CHILD), "mask": handle_file(tmp_path / "nothing.png")}, "nothing of this picture"),
+            (
+                {"photo": handle_file(CHILD), "mask": handle_file(tmp_path / "nothing.png")},
+                "The mask is black all over",
+            ),
             ({"photo": None, "mask": None}, "There is no photo yet"),
         ):
             with pytest.raises(AppError, match=message):

@@ -91,14 +91,18 @@ def missing_part(photo: Image.Image, mask_path: str | None) -> Image.Image | Non
     Returns None if there is no mask, and nothing is transparent.
 
     Raises:
-        ValueError: the mask cannot be opened, or has another size.
+        ValueError: the mask cannot be opened, has another size, or one colour.
     """
     if mask_path is not None:
         mask = open_image(mask_path).convert("L")
         if mask.size != photo.size:
             sizes = "{} x {} pixels, the photo {} x {}".format(*mask.size, *photo.size)
             raise ValueError(f"The mask has {sizes}: the same size is expected.")
-        return mask.point(lambda value: 255 if value > 127 else 0)
+        mask = mask.point(lambda value: 255 if value > 127 else 0)
+        if len(mask.getcolors()) == 1:
+            colour = "white" if mask.getbbox() else "black"
+            raise ValueError(f"The mask is {colour} all over: a part of it should be white, to be filled in.")
+        return mask
     if not photo.has_transparency_data:
         return None
     missing = photo.convert("RGBA").getchannel("A").point(lambda value: 255 if value < 128 else 0)
