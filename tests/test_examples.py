@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from psp_hub.generators import load_generator
 from psp_hub.tasks import TASKS
@@ -16,7 +16,8 @@ from training.augmentation import Augmentation, Target, mirrored, reframe, relig
 from training.data import LineArt
 from training.examples import Examples, Pairs, Photos
 from training.folders import FolderPictures, read_photo
-from training.pairs import GeneratedPairs, PairStore, write_tar
+from training.losses import WError
+from training.pairs import GeneratedPairs, PairStore, sample_pairs, write_shard, write_tar
 from training.sources import SOURCES
 
 SKETCH = TASKS["sketch"]
@@ -259,6 +260,18 @@ def test_relit_pairs_lose_their_w_unless_they_are_held_out(store):
         assert item["has_w"] == torch.equal(item["image"], whole["image"])
         assert torch.equal(item["w"], whole["w"] if item["has_w"] else torch.zeros(32))
         assert torch.equal(item["input"], item["image"])
+
+
+def test_mixed_styles_among_plain_ones(store, photos, generator_dir, tmp_path):
+    generator = load_generator(generator_dir)
+    write_shard(tmp_path, 0, *sample_pairs(generator, [5, 6], mixed_share=0.9), [5, 6])
+    data = Examples([Pairs(PairStore([tmp_path])), Pairs(store), photos], TASKS["inversion"], 0, 32)
+    batch = default_collate([data[0, i] for i in (0, 4, len(data) - 1)])
+    assert batch["w"].shape == (3, 8, 32) and batch["has_w"].tolist() == [True, True, False]
+    assert torch.equal(batch["w"][1], store[2][1].expand(8, -1))
+    w_error, w = WError(generator), batch["w"]
+    assert w_error.mean(w - generator.w_avg, w, batch["has_w"]) < 1e-10
+    assert w_error.mean(w * 0, w, batch["has_w"]).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_another_frame():

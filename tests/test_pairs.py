@@ -14,10 +14,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from psp_hub.generators import load_generator
-from psp_hub.latents import random_z
+from psp_hub.generators.stylegan2 import StyleGAN2
+from psp_hub.latents import random_z, style_indices
 from training import make_pairs, pairs
 from training.pairs import (
     PSI_RANGE,
@@ -26,6 +28,7 @@ from training.pairs import (
     read_picture,
     read_tar,
     sample_pairs,
+    sample_styles,
     shard_path,
     write_shard,
     write_tar,
@@ -90,7 +93,54 @@ def test_pairs_of_a_bfloat16_generator_are_float32(generator_dir):
     assert images.abs().max() <= 1
 
 
+def test_pairs_with_mixed_styles(tiny_generator):
+    indices = list(range(30))
+    w, ws = (sample_styles(tiny_generator, indices, share) for share in (0.0, 0.5))
+    assert w.shape == (30, 32) and ws.shape == (30, 8, 32)
+    assert torch.equal(ws[:, 0], w)
+    groups = [style_indices([name], 8) for name in ("coarse", "medium", "fine")]
+    for group in groups:
+        assert torch.equal(ws[:, group], ws[:, group[:1]].expand(-1, len(group), -1))
+    mixed = [row for row in range(30) if not torch.equal(ws[row], w[row].expand(8, -1))]
+    assert 5 < len(mixed) < 25
+    styles = torch.cat([ws[mixed, group[0]] for group in groups])
+    assert len(styles.unique(dim=0)) == 3 * len(mixed)
+    assert torch.allclose(sample_styles(tiny_generator, [mixed[0]], 0.5)[0], ws[mixed[0]], atol=1e-6)
+    images, drawn_ws = sample_pairs(tiny_generator, indices[:4], 0.5)
+    assert torch.allclose(drawn_ws, ws[:4], atol=1e-6)
+    expected = F.adaptive_avg_pool2d(tiny_generator.synthesis(ws[:4]), 256).clamp(-1, 1)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
+
+
+def test_quick_pairs(make_generator):
+    generator = make_generator(channels=(8,) * 8, w_dim=16)  # 1024 px
+    exact, quick = (sample_pairs(generator, [3], preview=preview) for preview in (False, True))
+    assert torch.equal(exact[1], quick[1]) and quick[0].shape == (1, 3, 256, 256)
+    assert torch.equal(quick[0], generator.synthesis.preview(quick[1][:, None].expand(-1, 16, -1), 256).clamp(-1, 1))
+    with pytest.raises(ValueError, match="StyleGAN2 has no previews, only a MobileStyleGAN has"):
+        sample_pairs(
+            StyleGAN2(32, channel_multiplier=1, w_dim=16, mapping_layers=1, max_channels=16), [3], preview=True
+        )
+
+
 # Store
+
+
+def test_stores_with_mixed_styles(tmp_path, tiny_generator):
+    for name, share in (("plain", 0.0), ("mixed", 0.9)):
+        (tmp_path / name).mkdir()
+        write_shard(tmp_path / name, 0, smooth_pictures(3), sample_styles(tiny_generator, [1, 2, 3], share), [1, 2, 3])
+    store = PairStore([tmp_path / "plain", tmp_path / "mixed"])
+    assert store.w_shape == (8, 32) and store[0][1].shape == store[4][1].shape == (8, 32)
+    assert torch.equal(store[0][1], sample_styles(tiny_generator, [1])[0].half().float().expand(8, -1))
+    assert torch.equal(store[4][1], sample_styles(tiny_generator, [2], 0.9)[0].half().float())
+    with pytest.raises(ValueError, match="these pairs have mixed styles, expected faces with a single w"):
+        _ = store.w
+    assert PairStore([tmp_path / "plain"]).w.shape == (3, 32)
+    (tmp_path / "other").mkdir()
+    write_shard(tmp_path / "other", 0, smooth_pictures(1), torch.zeros(1, 16), [1])
+    with pytest.raises(ValueError, match=r"w has shape \(16,\) in one store and \(8, 32\) in another"):
+        PairStore([tmp_path / "mixed", tmp_path / "other"])
 
 
 def test_round_trip(tmp_path, tiny_generator):
@@ -271,4 +321,4 @@ def test_generated_pairs_are_those_of_their_indices(tiny_generator):
     for item, image, style in zip(many, images, w, strict=True):
         assert torch.equal(item[0], image) and torch.equal(item[1], style)
     torch.testing.assert_close(pairs[7][0], many[1][0])
-    assert pairs.w.shape == (1, tiny_generator.w_dim)
+    assert pairs.w_shape == (tiny_generator.w_dim,)

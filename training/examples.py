@@ -134,7 +134,9 @@ class Examples(Dataset):
         options: Mapping[str, Any] | None = None,
         unchanged: Collection[int] = (),
     ):
-        self.parts, self.task, self.seed, self.w_dim = list(parts), task, seed, w_dim
+        self.parts, self.task, self.seed = list(parts), task, seed
+        shapes = [part.store.w_shape for part in self.parts if isinstance(part, Pairs)]
+        self.w_shape = max(shapes, key=len, default=torch.Size([w_dim]))
         self.augmentation, self.unchanged = augmentation or Augmentation(), unchanged
         self.options = {**task.source_options, **(options or {})}
         self.starts = np.cumsum([0, *map(len, self.parts)]).tolist()
@@ -161,8 +163,8 @@ class Examples(Dataset):
 
     def __getitem__(self, key: Key) -> dict[str, Tensor]:
         """Returns input [C, 256, 256] (what the encoder takes), image [3, 256, 256] in [-1, 1] (the target), w [w_dim]
-        (zero if unknown), has_w [], for inputs that are label maps the one before it was painted, labels [256, 256],
-        and, if any part has it, identity [D] (zero if unknown)."""
+        (zero if unknown; [num_ws, w_dim] if some pairs have mixed styles), has_w [], for inputs that are label maps
+        the one before it was painted, labels [256, 256], and, if any part has it, identity [D] (zero if unknown)."""
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: list[Key]) -> list[dict[str, Tensor]]:
@@ -186,7 +188,7 @@ class Examples(Dataset):
             gentle = gentle_share > 0 and rng.random() < gentle_share
             source = SOURCES[self.task.source](target.image, rng, target.hint, gentle, **self.options)
         item = {"input": source, "image": target.image, "has_w": torch.tensor(target.w is not None)}
-        item["w"] = torch.zeros(self.w_dim) if target.w is None else target.w
+        item["w"] = torch.zeros(self.w_shape) if target.w is None else target.w.expand(self.w_shape)
         if self.task.source == "labels":
             item["labels"] = target.hint
         if self.identity_dim is not None:

@@ -30,7 +30,14 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_processes", type=int, default=1)
     parser.add_argument("--torch_dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--device", default="cpu")
-    return parser.parse_args(args)
+    parser.add_argument(
+        "--mixed_share", type=float, default=0.0, help="of pairs whose styles are of three faces: for training in W+"
+    )
+    parser.add_argument("--preview", action="store_true", help="a little less exact, in about a third of the time")
+    parsed = parser.parse_args(args)
+    if not 0 <= parsed.mixed_share <= 1:
+        parser.error(f"--mixed_share is {parsed.mixed_share}, expected 0 to 1")
+    return parsed
 
 
 def end_with_parent() -> None:
@@ -54,7 +61,8 @@ def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessi
         indices = [args.first_index + i for i in shard_range(args, shard)]
         parts = []
         for i in range(0, len(indices), args.batch_size):
-            parts.append(sample_pairs(generator, indices[i : i + args.batch_size]))
+            some = indices[i : i + args.batch_size]
+            parts.append(sample_pairs(generator, some, args.mixed_share, args.preview))
             done.put(len(parts[-1][1]))
         images, w = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
         write_shard(args.output_dir, shard, images, w, indices)

@@ -1,13 +1,13 @@
 """Exact supervision for free: a compact store of (image, w) pairs drawn from a generator.
 
 A store is a folder of shards. `images-NNN.tar` holds `INDEX.webp` at 256 px; `w*.safetensors` holds `index` [N] and
-`w` [N, w_dim] for one shard or for several.
+`w` [N, w_dim], or [N, num_ws, w_dim] for faces with mixed styles, for one shard or for several.
 """
 
 import io
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,29 +19,71 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from psp_hub.generators.base import Generator
-from psp_hub.latents import random_z
+from psp_hub.latents import MAX_SEED, random_z, style_indices
 from psp_hub.preprocessing import images_to_tensor, tensor_to_images
 
 IMAGE_SIZE = 256
 WEBP_QUALITY = 90
 PSI_RANGE = (0.5, 1.0)
+MIXING = 1  # random numbers of their own
+FIRST_MIXED_SEED = 2**31  # of the faces that lend styles: far from the indices of pairs
 
 
 @torch.no_grad()
-def sample_pairs(generator: Generator, indices: list[int]) -> tuple[Tensor, Tensor]:
-    """Draw the pairs with the given indices; each depends on its own index alone.
+def sample_w(generator: Generator, seeds: Sequence[int]) -> Tensor:
+    """One truncated w for each seed, [N, w_dim] in float32."""
+    z = torch.cat([random_z(1, generator.w_dim, seed=seed) for seed in seeds])
+    psi = torch.tensor([[np.random.default_rng(seed).uniform(*PSI_RANGE)] for seed in seeds])
+    w = generator.mapping(z.to(generator.w_avg)).float()
+    return torch.lerp(generator.w_avg.float(), w, psi.to(w))
+
+
+def sample_styles(generator: Generator, indices: Sequence[int], mixed_share: float = 0.0) -> Tensor:
+    """The styles of pairs; each depends on its own index alone.
 
     Returns:
-        Images [N, 3, 256, 256] in [-1, 1] (mean-pooled from the generator's resolution) and w [N, w_dim].
+        w [N, w_dim]. With a `mixed_share`, ws [N, num_ws, w_dim]: of that share of the pairs, the coarse, the medium
+        and the fine styles (paper, section 4.4) are of three different faces; the coarse ones are those of w.
     """
-    device, dtype = generator.w_avg.device, generator.w_avg.dtype
-    z = torch.cat([random_z(1, generator.w_dim, seed=index) for index in indices])
-    psi = torch.tensor([[np.random.default_rng(index).uniform(*PSI_RANGE)] for index in indices])
-    w = generator.mapping(z.to(device, dtype)).float()
-    w = torch.lerp(generator.w_avg.float(), w, psi.to(w))  # [N, w_dim]
-    ws = w.to(dtype)[:, None].expand(-1, generator.num_ws, -1)
-    images = generator.synthesis(ws).float()
-    return F.adaptive_avg_pool2d(images, IMAGE_SIZE).clamp(-1, 1), w
+    w = sample_w(generator, indices)  # [N, w_dim]
+    if not mixed_share:
+        return w
+    ws = w[:, None].repeat(1, generator.num_ws, 1)
+    for row, index in enumerate(indices):
+        rng = np.random.default_rng((index, MIXING))
+        if rng.random() < mixed_share:
+            others = sample_w(generator, rng.integers(FIRST_MIXED_SEED, MAX_SEED, 2).tolist())
+            for style, group in zip(others, ("medium", "fine"), strict=True):
+                ws[row, style_indices([group], generator.num_ws)] = style
+    return ws
+
+
+@torch.no_grad()
+def sample_pairs(
+    generator: Generator, indices: Sequence[int], mixed_share: float = 0.0, preview: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Draw the pairs with the given indices; each depends on its own index alone.
+
+    Args:
+        mixed_share: see `sample_styles`.
+        preview: draw less exactly, in less time (`SynthesisNetwork.preview`).
+
+    Returns:
+        Images [N, 3, 256, 256] in [-1, 1] (mean-pooled from the generator's resolution), and w [N, w_dim] or, with a
+        `mixed_share`, [N, num_ws, w_dim].
+
+    Raises:
+        ValueError: a generator that has no previews of 256 pixels.
+    """
+    w = sample_styles(generator, indices, mixed_share)
+    ws = (w if w.ndim == 3 else w[:, None].expand(-1, generator.num_ws, -1)).to(generator.w_avg.dtype)
+    if not preview:
+        images = generator.synthesis(ws)
+    elif hasattr(generator.synthesis, "preview"):
+        images = generator.synthesis.preview(ws, IMAGE_SIZE)
+    else:
+        raise ValueError(f"{type(generator).__name__} has no previews, only a MobileStyleGAN has")
+    return F.adaptive_avg_pool2d(images.float(), IMAGE_SIZE).clamp(-1, 1), w
 
 
 def write_shard(folder: Path, shard: int, images: Tensor, w: Tensor, indices: list[int]) -> None:
@@ -85,6 +127,8 @@ def shard_path(folder: Path, shard: int) -> Path:
 class PairStore(Dataset):
     """Read one or several stores: item i is (image [3, 256, 256] in [-1, 1], w [w_dim]).
 
+    If a store has mixed styles, w is [num_ws, w_dim] everywhere.
+
     Only the position of each image is kept in memory, so forked workers share everything.
 
     Raises:
@@ -95,7 +139,7 @@ class PairStore(Dataset):
         self.positions: list[tuple[Path, int, int]] = []  # file, offset, size
         self.indices: list[int] = []
         self.store_ends: list[int] = []  # one past the last pair of each folder
-        rows = []
+        self.rows: list[Tensor] = []  # w of each pair, half precision
         for folder in map(Path, folders):
             w_of: dict[int, Tensor] = {}
             for path in sorted(folder.glob("w*.safetensors")):
@@ -107,17 +151,30 @@ class PairStore(Dataset):
                         raise ValueError(f"{path}: image {index} has no w in {folder}/w*.safetensors")
                     self.positions.append((path, offset, size))
                     self.indices.append(index)
-                    rows.append(w_of[index])
+                    self.rows.append(w_of[index])
             if len(self.indices) == (self.store_ends[-1] if self.store_ends else 0):
                 raise ValueError(f"{folder} holds no pairs (images-*.tar with w*.safetensors)")
             self.store_ends.append(len(self.indices))
-        self.w = torch.stack(rows)  # [N, w_dim], half precision
+        self.w_shape = max((row.shape for row in self.rows), key=len)
+        if mismatched := {tuple(row.shape) for row in self.rows if row.shape != self.w_shape[-row.ndim :]}:
+            raise ValueError(f"w has shape {mismatched.pop()} in one store and {tuple(self.w_shape)} in another")
+
+    @property
+    def w(self) -> Tensor:
+        """All w, [N, w_dim], half precision.
+
+        Raises:
+            ValueError: pairs with mixed styles have no single w.
+        """
+        if len(self.w_shape) > 1:
+            raise ValueError("these pairs have mixed styles, expected faces with a single w")
+        return torch.stack(self.rows)
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        return images_to_tensor([read_picture(*self.positions[i])])[0], self.w[i].float()
+        return images_to_tensor([read_picture(*self.positions[i])])[0], self.rows[i].float().expand(self.w_shape)
 
 
 class GeneratedPairs(Dataset):
@@ -135,7 +192,7 @@ class GeneratedPairs(Dataset):
         self.generator = generator
         self.indices = range(first_index, first_index + num_pairs)
         self.store_ends = [num_pairs]
-        self.w = generator.w_avg.detach().cpu()[None]  # [1, w_dim], for its shape
+        self.w_shape = generator.w_avg.shape
 
     def __len__(self) -> int:
         return len(self.indices)

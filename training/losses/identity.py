@@ -56,10 +56,10 @@ class StyleIdentityLoss(Frozen):
 
         Args:
             delta: the encoder's answer relative to `w_avg`, [N, num_ws, w_dim].
-            w: the truth [N, w_dim], where `has_w` [N].
+            w: the truth [N, w_dim] or [N, num_ws, w_dim], where `has_w` [N].
             identity: recognition vectors [N, D] of the others, zero where unknown.
         """
-        target, known = self.network(w), has_w  # [N, D], [N]
+        target, known = self.network(w if w.ndim == 2 else w.mean(dim=1)), has_w  # [N, D], [N]
         if identity is not None:
             target = torch.where(has_w[:, None], target, identity)
             known = has_w | identity.any(dim=1)
