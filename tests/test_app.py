@@ -58,7 +58,8 @@ def test_the_face_comes_first_then_its_variations(model, drawing):
     for face, gallery, seen, latents in make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
         with Image.open(face) as image:
             assert (image.format, image.size) == ("PNG", (64, 64))
-        assert (seen.mode, seen.size) == ("L", (256, 256))
+        with Image.open(seen) as image:
+            assert (image.mode, image.size) == ("L", (256, 256))
         assert (latents.dtype, latents.shape) == (np.float32, (8, 32))
         painted = tensor_to_images(model.decode(torch.from_numpy(latents)[None]))[0]
         with Image.open(face) as image:
@@ -175,9 +176,11 @@ def test_which_picture_is_used(handlers, drawing, on_pad):
     pad = on_pad(draw(3))
 
     def seen(*pictures: str | None) -> Image.Image:
-        return next(handlers["draw_from_pad"](*pictures, 0, 1, 1.0, 1.0))[2]
+        answers = handlers["draw_from_pad"](*pictures, 0, 1, 1.0, 1.0)  # the files go with it
+        return Image.open(next(answers)[2]).copy()
 
-    from_file = next(handlers["draw_to_face"](drawing, 0, 1, 1.0, 1.0))[2]
+    answers = handlers["draw_to_face"](drawing, 0, 1, 1.0, 1.0)
+    from_file = Image.open(next(answers)[2]).copy()
     assert ImageChops.difference(seen(pad, None), from_file).getbbox()
     assert seen(pad, drawing) == seen(pad, None)
     assert seen(None, drawing) == from_file

@@ -33,7 +33,15 @@ def drawing() -> Image.Image:
 
 def read(updates: Iterator) -> list[tuple]:
     """The updates, the face as its file's suffix and bytes: the file goes with the next one."""
-    return [(Path(face).suffix, Path(face).read_bytes(), *rest) for face, *rest in updates]
+    return [
+        (
+            Path(face).suffix,
+            Path(face).read_bytes(),
+            Image.open(seen).copy() if isinstance(seen, str) else seen,
+            latents,
+        )
+        for face, seen, latents in updates
+    ]
 
 
 def button_face(model: PSPModel, drawing: Image.Image, seed: int) -> bytes:

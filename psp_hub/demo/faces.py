@@ -27,9 +27,9 @@ from psp_hub.tasks import mixed_groups
 
 MAX_VARIATIONS = 8
 
-# Face (a file), its variations so far with captions, the picture as the encoder gets it, and the face's styles: an
+# Face (a file), its variations so far with captions, the picture as the encoder gets it (a file), and the styles: an
 # array of float32 [num_ws, w_dim], for the pages of this computer and of ZeroGPU take arrays alike.
-Answer = tuple[str, list[tuple[str, str]], Image.Image, np.ndarray]
+Answer = tuple[str, list[tuple[str, str]], str, np.ndarray]
 
 # How each kind of picture is cleaned, and how the encoder takes it then.
 INPUTS: dict[str, tuple[Callable[[Image.Image], Image.Image], Callable[[Image.Image], Tensor]]] = {
@@ -73,6 +73,13 @@ def save_face(face: Image.Image, folder: str, seed: int, suffix: str = ".png") -
     return str(path)
 
 
+def save_input(seen: Image.Image, folder: str) -> str:
+    """Write a picture as the encoder gets it; returns the path."""
+    path = Path(folder, "input.png")
+    seen.save(path)
+    return str(path)
+
+
 def make_faces(
     model: PSPModel,
     picture: str | Image.Image,
@@ -90,7 +97,8 @@ def make_faces(
     Raises:
         Problem: the picture cannot be used, or a number is out of range.
     """
-    # Files, because gradio encodes pictures anew each time they are yielded.
+    # Files, because gradio encodes pictures anew each time they are yielded, and writes them over the equal ones of
+    # others, who may be reading them. Files it copies in one step, and once.
     with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
         yield from paint_faces(model, picture, seed, variations, strength, likeness, folder, progress)
 
@@ -120,10 +128,10 @@ def paint_faces(
     except ValueError as error:
         raise Problem(str(error)) from error
     gallery: list[tuple[str, str]] = []
-    file = save_face(face, folder, seed)
-    yield file, gallery, seen, latents
+    file, shown = save_face(face, folder, seed), save_input(seen, folder)
+    yield file, gallery, shown, latents
     for i in range(1, variations + 1):
         progress((i, variations + 1), desc=f"Painting variation {i} of {variations}", unit="faces")
         variation, _ = paint(model, ws, seed + i, strength)
         gallery.append((save_face(variation, folder, seed + i), f"seed {seed + i}"))
-        yield file, gallery, seen, latents
+        yield file, gallery, shown, latents

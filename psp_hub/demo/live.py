@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from psp_hub.demo.faces import Problem, paint, save_face, whole_number
+from psp_hub.demo.faces import Problem, paint, save_face, save_input, whole_number
 from psp_hub.demo.pad import read_drawing
 from psp_hub.demo.space import on_gpu
 from psp_hub.latents import MAX_SEED
@@ -47,7 +47,7 @@ def follow_stroke(
         except ValueError as error:
             raise Problem(str(error)) from error
         yield save_face(face, folder, number, ".jpg"), gr.skip(), latents
-        yield save_face(face, folder, number), seen, gr.skip()
+        yield save_face(face, folder, number), save_input(seen, folder), gr.skip()
 
 
 def follow_settings(
