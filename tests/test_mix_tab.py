@@ -9,13 +9,16 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
+from browser import open_page
 from PIL import Image
+from playwright.sync_api import Page
 
 from psp_hub import PSPConfig, PSPModel
 from psp_hub.demo import edits
 from psp_hub.demo.edits import COLUMNS, FRAMES, STRIP
 from psp_hub.demo.faces import Problem
 from psp_hub.demo.mix import MixTab, add_mix
+from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
 from psp_hub.demo.recipes import GROUPS, Painter, Recipe, from_link, source_ws
 from psp_hub.directions import Direction
 from psp_hub.generators import load_generator
@@ -267,3 +270,129 @@ def test_endpoint(mix, painter, handlers, tmp_path):
     ):
         with pytest.raises(Problem, match=words):
             next(edit_face(*bad))
+
+
+class Tab:
+    """What a person does on the tab, in a browser."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        page.set_default_timeout(180_000)  # one busy core is enough
+        self.face = page.locator("#mix-face img")
+        self.status = page.locator("#mix-status")
+        self.source = None  # of the face that was last looked at
+
+    def new_face(self) -> bytes:
+        """Wait for another face than the last one; its pixels."""
+        self.page.wait_for_function(
+            "old => { const face = document.querySelector('#mix-face img'); return face && face.src !== old; }",
+            arg=self.source,
+        )
+        self.source = self.face.evaluate("face => face.src")
+        return pixels(self.page.request.get(self.source, max_retries=3).body())
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
+
+    def unfold(self, name: str) -> None:
+        self.page.get_by_role("button", name=name).locator("visible=true").first.click()
+
+    def expect_message(self, text: str) -> None:
+        toast = self.page.get_by_test_id("toast-body")
+        toast.filter(has_text=text).wait_for()
+        toast.get_by_test_id("toast-close").click()
+        toast.wait_for(state="detached")
+
+    def upload(self, path: Path) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.locator("#mix-load").click()
+        chooser.value.set_files(path)
+
+    def download(self, button: str, path: Path) -> None:
+        with self.page.expect_download() as download:
+            self.page.locator(button).click()
+        download.value.save_as(path)
+
+    def overflows(self) -> bool:
+        return self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+
+@pytest.mark.slow
+def test_a_person_who_mixes(painter, model_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    model = PSPModel.from_pretrained(model_dir, generator=painter.generator)
+    demo = build_demo([model], painter=painter, problems=["labels: it is gone"])
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
+    try:
+        with open_page(url) as (page, troubles):
+            mix_a_face(Tab(page), url, tmp_path)
+    finally:
+        demo.close(verbose=False)
+    assert troubles == []
+
+
+def mix_a_face(tab: Tab, url: str, folder: Path) -> None:
+    page = tab.page
+    page.get_by_text("labels: it is gone").wait_for()
+    tab.press("Edit this face")
+    tab.expect_message("There is no face yet")
+    page.locator(".gallery-item").locator("visible=true").first.click()  # an example
+    page.wait_for_function("document.querySelector('#sketch-gallery img')?.naturalWidth > 0")
+    drawn = pixels(page.request.get(page.locator("#sketch-face img").get_attribute("src")).body())
+    tab.press("Edit this face")
+    assert tab.new_face() == drawn, "the tab opens with the face that was sent"
+    assert "A face without a number." in tab.status.inner_text()
+    assert page.locator("#mix-link a").count() == 0
+
+    slider = page.locator("#mix-smile input[type=range]")
+    slider.focus()
+    slider.press("End")
+    assert tab.new_face() != drawn
+    tab.press("Put all back")
+    assert tab.new_face() == drawn
+    assert float(slider.input_value()) == 0
+
+    tab.press("Show faces to mix with")
+    page.locator("#mix-fine .thumbnail-item").nth(COLUMNS - 1).wait_for()
+    page.locator("#mix-coarse .thumbnail-item").nth(1).click()
+    mixed = tab.new_face()
+    assert mixed != drawn and "with pose and shape of face" in tab.status.inner_text()
+    tab.unfold("Save and share")
+    tab.download("#mix-recipe", folder / "face.json")
+    page.screenshot(path=folder / "mixed.png", full_page=True)
+
+    tab.unfold("Strength and locks")
+    page.get_by_label("Features and hair", exact=True).locator("visible=true").first.check()
+    tab.press("Roll the dice")
+    assert tab.new_face() not in (mixed, drawn)
+    tab.upload(folder / "face.json")
+    assert tab.new_face() == mixed, "a recipe restores its picture"
+    (folder / "text.json").write_text("eyes & nose")
+    tab.upload(folder / "text.json")
+    tab.expect_message("This is no saved face: it is not valid JSON.")
+
+    page.locator("#mix-seed input").fill("7")
+    seven = tab.new_face()
+    assert "Face 7, with pose and shape" in tab.status.inner_text()
+    tab.unfold("A second face")
+    page.locator("#mix-other img").wait_for()
+    tab.press("Take over")
+    second = tab.new_face()
+    assert second != seven and "colours and light of face 2" in tab.status.inner_text()
+    tab.press("Short film")
+    page.locator("#mix-film img").wait_for()
+
+    link = page.locator("#mix-link a").evaluate("link => link.href")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not tab.overflows()
+    page.goto(link)
+    tab.source = None
+    assert tab.new_face() == second, "so does a link"
+    assert page.locator("#mix-seed input").input_value() == "7"
+    assert not tab.overflows()
+    page.mouse.wheel(0, 1500)
+    page.wait_for_timeout(300)
+    assert tab.face.bounding_box()["y"] >= 0, "the face stays in sight"
+    page.screenshot(path=folder / "phone.png")
+    page.goto(f"{url}?face=abc")
+    tab.expect_message("The link to this face is damaged or incomplete.")

@@ -30,6 +30,8 @@ CSS = """
 .gradio-container {overflow: clip !important}
 #mix-columns > .column:first-child {position: sticky; top: 8px; align-self: flex-start; z-index: 2}
 #mix-face img {max-height: min(70vh, 560px); object-fit: contain}
+#mix-steps .form {display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr))}
+#mix-steps .form > * {align-self: end}
 #mix-status {min-height: 0 !important}
 .mix-row .grid-wrap {min-height: 0 !important; padding: 2px !important}
 .mix-row .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr)) !important; gap: 4px}
@@ -98,14 +100,14 @@ def add_mix(painter: Painter, tab: gr.Tab, inversion: PSPModel | None = None) ->
                 gallery_place = gr.Column()
             with gr.Accordion("Strength and locks", open=False):
                 strengths, locks, plain = add_parts()
-            with gr.Accordion("A second face", open=False):
+            with gr.Accordion("A second face", open=False) as second:
                 other_place = gr.Column()
     editor = Editor(painter, reader, shown, Controls(seed, likeness, strengths, steps))
     with gallery_place:
         add_gallery(editor)
     with other_place:
         other = OtherFace(editor)
-        other.wire()
+        other.wire(second)
 
     everything, work = editor.everything, editor.work
     sliders, latest = editor.controls.sliders, {"trigger_mode": "always_last", **work}
@@ -160,10 +162,11 @@ def add_steps(painter: Painter) -> tuple[dict[str, gr.Slider], gr.Button]:
     """A slider for each direction, by its name, and a button that puts all of them back."""
     if not painter.directions:
         gr.Markdown(NO_DIRECTIONS)
-    steps = {
-        name: gr.Slider(direction.low, direction.high, 0, step=0.05, label=direction.label, elem_id=f"mix-{name}")
-        for name, direction in painter.directions.items()
-    }
+    with gr.Column(elem_id="mix-steps"):
+        steps = {
+            name: gr.Slider(direction.low, direction.high, 0, step=0.05, label=direction.label, elem_id=f"mix-{name}")
+            for name, direction in painter.directions.items()
+        }
     reset = gr.Button("Put all back", size="sm", visible=bool(steps), elem_id="mix-reset")
     return steps, reset
 

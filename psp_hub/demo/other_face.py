@@ -15,6 +15,7 @@ from psp_hub.demo.parts import HIDDEN, PICTURE, STATE_SECONDS
 from psp_hub.demo.recipes import Recipe, Source
 
 TIP = "Take over parts of a second face, or watch this face turn into it."
+FIRST = 2  # shown when the person comes here
 NO_OTHER = "There is no second face yet. Roll the dice, type a number, or load a file."
 
 
@@ -32,7 +33,7 @@ class OtherFace:
                     label="Second face", alt_text="The second face", buttons=[], elem_id="mix-other", **PICTURE
                 )
             with gr.Column(scale=2, min_width=180):
-                self.seed = gr.Number(None, label="Number of the second face", elem_id="mix-other-seed")
+                self.seed = gr.Number(FIRST, label="Number of the second face", elem_id="mix-other-seed")
                 with gr.Row():
                     self.dice = gr.Button("Roll the dice", size="md", min_width=100)
                     self.upload = gr.UploadButton(
@@ -73,6 +74,10 @@ class OtherFace:
             yield gr.skip()
             return
         yield from self.show(Recipe(edits.face_number(seed)))
+
+    def open(self, source: Source | None, seed: float | None) -> Iterator[Updates]:
+        """When a person comes here for the first time, there is a face already."""
+        yield from self.choose(seed) if source is None else iter([gr.skip()])
 
     def roll(self) -> Iterator[Updates]:
         yield from self.show(Recipe(edits.roll_seed()))
@@ -117,8 +122,9 @@ class OtherFace:
             raise Problem(NO_OTHER)
         return edits.draw(self.editor.painter, edits.between(start, end, count), side)
 
-    def wire(self) -> None:
+    def wire(self, accordion: gr.Accordion) -> None:
         editor, work = self.editor, self.editor.work
+        accordion.expand(self.open, [self.source, self.seed], self.outputs, **work)
         self.seed.input(self.choose, self.seed, self.outputs, trigger_mode="always_last", **work)
         self.dice.click(self.roll, None, self.outputs, **work)
         self.upload.upload(self.load, self.upload, self.outputs, **work)

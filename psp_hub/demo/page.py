@@ -2,8 +2,10 @@
 
 import html
 from collections.abc import Iterable
+from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from torch import nn
 
 from psp_hub.config import GeneratorReference, PSPConfig
@@ -26,12 +28,23 @@ INTROS = {  # by tab
 MISSING = """There is no model for this yet. Start the page with one: `python app.py --model NAME`, where NAME is a
 folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub{starter}. `--model`
 can be given several times."""
-ABOUT = """**How it works, and where it ends.** A small neural network reads what you draw and describes the face in
-numbers; a second one paints that face. The painter learned from 70,000 photos (the FFHQ data set, licensed for
-non-commercial use). The faces are made up: a likeness to somebody is chance. The painter has the biases of its photos:
-some ages, skin colours and hair styles come out more often, or better, than others. It knows a single subject, one
-face seen from the front that fills the frame; whatever else you draw becomes such a face all the same. Drawings,
-photos and faces stay on the computer that runs this page."""
+ABOUT = """### How it works
+A small neural network reads what you draw, paint or upload, and describes the face in numbers; a second one, the
+painter, paints the face of these numbers. *Mix & edit* changes the numbers themselves. The painter learned from 70,000
+photos (the FFHQ data set, licensed for non-commercial use).
+
+### Where it ends
+The faces are made up: a likeness to somebody is chance, except on the tab *Photo*, where the painter comes as close to
+your photo as it can. It has the biases of its photos: some ages, skin colours and hair styles come out more often, or
+better, than others, and a slider may change more than it says: glasses make a face older. It knows a single subject,
+one face that fills the frame; whatever else you draw becomes such a face all the same.
+
+### Your pictures
+Drawings, photos and faces stay on the computer that runs this page; their files are deleted after a day.
+
+### For programs
+What the buttons do, programs can do, too. In Python, `gradio_client.Client(ADDRESS).view_api()` lists how, where
+ADDRESS is that of this page."""
 
 CSS = """
 .gradio-container {max-width: 1200px !important; margin: auto !important}
@@ -126,6 +139,8 @@ def build_demo(
             raise ValueError("there is nothing to show; expected a model or a painter")
         first = next(iter(by_place.values()))
         painter = painter_of(first.generator, first.config.base_generator)
+    # gradio makes it for the first upload, but an example that is clicked before one needs it, too.
+    Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
     with gr.Blocks(title=HEADER, delete_cache=(HOUR, 24 * HOUR)) as demo:
         gr.Markdown(f"# {HEADER}")
         show_problems(list(problems))
