@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from psp_hub.face_detector import FaceDetector
 from psp_hub.face_parser import FaceParser
@@ -92,7 +92,9 @@ def default_parser() -> FaceParser:
     return FaceParser.from_starter().requires_grad_(False)
 
 
-def find_faces(photo: Image.Image, *, parser: FaceParser | None = None) -> list[Face]:
+def find_faces(
+    photo: Image.Image, *, missing: Image.Image | None = None, parser: FaceParser | None = None
+) -> list[Face]:
     """The faces in a photo, largest first; at most MAX_FACES.
 
     Where none is clearly upright, the photo is turned by 90, 270 and 180 degrees: in a face that lies on its side,
@@ -101,12 +103,16 @@ def find_faces(photo: Image.Image, *, parser: FaceParser | None = None) -> list[
 
     Args:
         photo: picture of any mode and size.
+        missing: mode "L", of the same size, 255 where the photo is to be filled from what is around before it is
+            searched: scratches and holes hide faces.
         parser: the one that ships unless given.
 
     Raises:
-        ValueError: not a picture that can be used.
+        ValueError: not a picture that can be used, or `missing` of another size.
     """
     photo = open_image(photo).convert("RGB")
+    if missing is not None:
+        photo = fill(photo, missing)
     parser = parser or default_parser()
     for side in DETECTOR_SIDES:
         doubtful: list[list[Face]] = []
@@ -167,6 +173,27 @@ def is_aligned(photo: Image.Image, face: Face) -> bool:
     width, height = photo.size
     own = np.array([[0, 0], [0, height], [width, height], [width, 0]])
     return bool(np.linalg.norm(face.corners - own, axis=1).max() <= SAME * (1 + face.hidden) * max(width, height))
+
+
+def fill(photo: Image.Image, missing: Image.Image) -> Image.Image:
+    """Put means of what is around where `missing` is 255; narrow gaps get those of close pixels.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if missing.size != photo.size:
+        sizes = "{} x {} pixels, the photo {} x {}".format(*missing.size, *photo.size)
+        raise ValueError(f"What is missing has {sizes}: the same size is expected.")
+    known = missing.convert("L").point(lambda value: 255 if value < 128 else 0)
+    kept = Image.composite(photo, Image.new("RGB", photo.size), known)
+    answer, filled, radius = photo.copy(), np.asarray(known) > 0, 2
+    while not filled.all() and radius <= max(photo.size):
+        share = np.asarray(known.filter(ImageFilter.BoxBlur(radius)), np.float32)[..., None] / 255
+        near = ~filled & (share[..., 0] > 0.05)
+        means = np.asarray(kept.filter(ImageFilter.BoxBlur(radius)), np.float32) / np.maximum(share, 0.05)
+        answer.paste(Image.fromarray(means.clip(0, 255).astype(np.uint8)), mask=Image.fromarray(near))
+        filled, radius = filled | near, 2 * radius
+    return answer
 
 
 def search(photo: Image.Image, side: int, turn: Image.Transpose | None = None) -> list[Face]:

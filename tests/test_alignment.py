@@ -12,6 +12,7 @@ from psp_hub.alignment import (
     USUAL_POINTS,
     Face,
     align_face,
+    fill,
     find_faces,
     is_aligned,
     parsed_points,
@@ -157,6 +158,20 @@ def test_an_aligned_photo_comes_back():
     assert align_face(gradient(32, 32), Face(points, crop_corners(points), 1.0)).image.size == (256, 256)
 
 
+def test_gaps_are_filled_from_around():
+    photo = gradient(120, 120)
+    damaged, missing = photo.copy(), Image.new("L", photo.size)
+    for box in ((20, 0, 24, 120), (50, 40, 90, 70)):
+        damaged.paste((0, 0, 255), box)
+        missing.paste(255, box)
+    filled, known = np.asarray(fill(damaged, missing), float), np.asarray(missing) == 0
+    difference = np.abs(filled - np.asarray(photo, float)).max(axis=-1)
+    assert difference[known].max() == 0
+    assert difference[:, 20:24].max() < 12 and difference.max() < 60
+    with pytest.raises(ValueError, match="10 x 20 pixels, the photo 120 x 120"):
+        fill(photo, Image.new("L", (10, 20)))
+
+
 @pytest.fixture(scope="module")
 def drawn(first_start) -> list[Image.Image]:
     """Three faces of the full-size generator, 256 px."""
@@ -208,6 +223,17 @@ def test_crops_of_any_size_come_back(drawn):
         assert np.array_equal(aligned.image, photo.resize((256, 256), Image.Resampling.LANCZOS))
     tight = drawn[0].crop((50, 60, 206, 226))  # brows to chin: what is missing is filled
     assert offsets(align_face(tight).face.corners, similarity(256, 0, (78, 68)), USUAL_POINTS).max() < 12
+
+
+@pytest.mark.slow
+def test_a_damaged_crop_comes_back(drawn):
+    damaged, missing = drawn[1].copy(), Image.new("L", (256, 256))
+    for x in range(10, 256, 30):
+        damaged.paste((255, 255, 255), (x, 0, x + 8, 256))
+        missing.paste(255, (x, 0, x + 8, 256))
+    assert not any(face.score > 0.9 for face in find_faces(damaged))
+    (face,) = find_faces(damaged, missing=missing)
+    assert face.score > 0.9 and is_aligned(damaged, face)
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ def cut_out(photo: Image.Image, task: str, missing: Image.Image | None) -> Crop:
     if task == "super-resolution" and is_square and max(photo.size) <= SMALL:
         return whole(photo, missing, "The picture is small and square: all of it is used.")
     try:
-        faces = find_faces(photo)
+        faces = find_faces(photo, missing=missing)
         side = crop_side(faces[0], task) if faces else SIDE
         aligned = align_face(photo, faces[0] if faces else None, side)  # without one, it says so
     except ValueError:
