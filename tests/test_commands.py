@@ -118,6 +118,7 @@ def test_a_hole_is_where_the_mask_is_white():
         with_hole(photo, Image.new("L", (20, 20)))
 
 
+@pytest.mark.slow
 def test_a_photo_without_a_face(run, models, tmp_path):
     Image.new("RGB", (64, 64), "blue").save(tmp_path / "sky.png")
     code, out, err = run(
@@ -150,6 +151,7 @@ def test_the_largest_face_is_cut_out(run, models, tmp_path, task):
 # Refinement
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "typed", "options"),
     [

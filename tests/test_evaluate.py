@@ -208,6 +208,7 @@ def test_factors_of_super_resolution_are_told_apart(task_model, pairs_dir, tmp_p
     assert min(exact) > 50  # but for rounding to bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "options"), [("inversion", []), ("super-resolution", ["--factors", "4"])])
 def test_refinement_beside_the_encoder(task_model, faces_dir, tmp_path, capsys, task, options):
     folder = task_model(task)
