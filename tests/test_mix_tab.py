@@ -17,8 +17,9 @@ from psp_hub import PSPConfig, PSPModel
 from psp_hub.demo import edits
 from psp_hub.demo.edits import COLUMNS, FRAMES, STRIP
 from psp_hub.demo.faces import Problem
-from psp_hub.demo.mix import MixTab, add_mix
-from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
+from psp_hub.demo.mix import MixTab, add_mix, add_recipes
+from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo, painter_of
+from psp_hub.demo.parts import example_files
 from psp_hub.demo.recipes import GROUPS, Painter, Recipe, from_link, source_ws
 from psp_hub.directions import Direction
 from psp_hub.generators import load_generator
@@ -248,6 +249,32 @@ def test_files_that_are_no_faces(mix, tmp_path):
     save_latents(tmp_path / "face.safetensors", torch.zeros(16, 512), generator=None, task=None)
     with pytest.raises(Problem, match="its styles are 16 x 512, expected 8 x 32"):
         next(mix.editor.load(str(tmp_path / "face.safetensors")))
+
+
+def test_examples(painter, default_directions):
+    """They are for the painter that they were made with."""
+    with gr.Blocks():
+        assert add_recipes(painter) == ([], None)
+        recipes, examples = add_recipes(default_directions)
+    assert len(recipes) >= 4 and len(examples.samples) == len(recipes)
+    assert all(recipe.is_seeded and not recipe.is_plain for recipe in recipes)
+
+
+@pytest.fixture
+def default_directions(painter: Painter) -> Painter:
+    return painter_of(painter.generator, "mobilestylegan-ffhq")
+
+
+@pytest.mark.slow
+def test_examples_look_as_their_recipes(default_generator):
+    painter = painter_of(default_generator, "mobilestylegan-ffhq")
+    with gr.Blocks():
+        recipes, _ = add_recipes(painter)
+    for recipe, file in zip(recipes, example_files("mix"), strict=True):
+        (drawn, _) = next(edits.draw(painter, [recipe], 256))
+        with Image.open(file) as thumbnail:
+            difference = np.asarray(drawn.resize(thumbnail.size, Image.Resampling.BOX), int) - np.asarray(thumbnail)
+        assert np.abs(difference).mean() < 4, file
 
 
 def test_endpoint(mix, painter, handlers, tmp_path):

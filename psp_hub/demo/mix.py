@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,7 @@ from psp_hub.demo.edits import GROUP_NAMES
 from psp_hub.demo.faces import Problem
 from psp_hub.demo.mix_gallery import add_gallery
 from psp_hub.demo.other_face import OtherFace
-from psp_hub.demo.parts import PICTURE, QUICK, STATE_SECONDS, WORK, Results
+from psp_hub.demo.parts import PICTURE, QUICK, STATE_SECONDS, WORK, Results, add_examples, example_files
 from psp_hub.demo.recipes import FORMAT, MAX_PSI, VERSION, Painter, Recipe, from_json, from_link
 from psp_hub.model import PSPModel
 
@@ -93,6 +94,7 @@ def add_mix(painter: Painter, tab: gr.Tab, inversion: PSPModel | None = None) ->
             seed, dice, upload = add_start(reader.file_types)
             likeness = gr.Slider(0, MAX_PSI, 1, step=0.05, label=LIKENESS)
             shown = add_share(face, status)
+            recipes, examples = add_recipes(painter)
         with gr.Column():
             with gr.Accordion("Change the face", open=True):
                 steps, reset = add_steps(painter)
@@ -115,6 +117,10 @@ def add_mix(painter: Painter, tab: gr.Tab, inversion: PSPModel | None = None) ->
     seed.input(editor.choose, [shown.recipe, seed], shown.outputs, **latest)
     dice.click(editor.roll, [shown.recipe, locks], everything, **work)
     upload.upload(editor.load, upload, everything, **work)
+    if examples is not None:
+        examples.click(lambda index: recipes[index], examples, shown.recipe, **QUICK).success(
+            editor.show_all, shown.recipe, everything, **work
+        )
     reset.click(editor.reset_steps, shown.recipe, everything, **work)
     plain.click(editor.reset_parts, shown.recipe, everything, **work)
     tab.select(editor.open, shown.recipe, everything, **work)
@@ -156,6 +162,18 @@ def add_share(face: gr.Image, status: gr.HTML) -> Shown:
         link = gr.HTML("", elem_id="mix-link")
     recipe, latents = gr.State(time_to_live=STATE_SECONDS), gr.State(time_to_live=STATE_SECONDS)
     return Shown(recipe, latents, face, status, link, recipe_file, latents_file)
+
+
+def add_recipes(painter: Painter) -> tuple[list[Recipe], gr.Dataset | None]:
+    """Examples: recipes that ship with the package, if they are for this painter."""
+    recipes = {}
+    for file in example_files(TAB):
+        try:
+            recipes[file] = from_json(Path(file).with_suffix(".json").read_bytes(), painter)
+        except ValueError:  # of another painter
+            continue
+    examples = add_examples(list(recipes), "Or start from an example") if recipes else None
+    return list(recipes.values()), examples
 
 
 def add_steps(painter: Painter) -> tuple[dict[str, gr.Slider], gr.Button]:

@@ -95,7 +95,7 @@ def add_settings(task: str, thing: str, seed_hint: str) -> list[Component]:
 def add_results(task: str, tip: str, seen: str) -> Results:
     """The face, a line of text, the variations, and what the network saw."""
     tools = {"buttons": ["download", "fullscreen"], "show_label": False}
-    face = gr.Image(label="Face", elem_id=f"{task}-face", **tools, **PICTURE)
+    face = gr.Image(label="Face", alt_text="The face", elem_id=f"{task}-face", **tools, **PICTURE)
     edit = gr.Button("Edit this face", size="sm", elem_id=f"{task}-edit")
     status = gr.HTML(tip, min_height=64, elem_id=f"{task}-status", elem_classes="status")
     gallery = gr.Gallery(
