@@ -220,7 +220,7 @@ def add_translate(subparsers: argparse._SubParsersAction) -> None:
         type=number(int, 0, MAX_STEPS),
         default=0,
         metavar="STEPS",
-        help="for photos: come closer to IN in so many steps, such as 20; each takes about as long as three faces",
+        help="for photos: come closer to IN in so many steps, such as 20; each takes about as long as a face",
     )
     parser.add_argument(
         "--factor",
