@@ -157,13 +157,17 @@ find('.dim').addEventListener('input', event => { photo.style.opacity = event.ta
 photo.style.opacity = find('.dim').value;
 
 // On a phone the face is out of sight while one draws: a small copy of it is beside the sliders.
-const face = document.querySelector(props.face), small = find('.small-face');
-function copyFace() {
-  const source = face.querySelector('img')?.src;
-  small.hidden = !source;
-  if (source) small.querySelector('img').src = source;
+function watchFace() {
+  const face = document.querySelector(props.face), small = find('.small-face');
+  if (!face) return element.isConnected && setTimeout(watchFace, 100);  // the rest of the page comes later
+  const copy = () => {
+    const source = face.querySelector('img')?.src;
+    small.hidden = !source;
+    if (source) small.querySelector('img').src = source;
+  };
+  new MutationObserver(copy).observe(face, {childList: true, subtree: true, attributeFilter: ['src']});
 }
-if (face) new MutationObserver(copyFace).observe(face, {childList: true, subtree: true, attributeFilter: ['src']});
+watchFace();
 
 // Undo and redo from the keyboard, unless somebody writes.
 function press(event) {

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
-from gradio.events import Dependency
 
 from psp_hub.demo.faces import Answer, Problem, make_faces
 from psp_hub.demo.live import Update, follow_settings, follow_stroke
@@ -93,8 +92,8 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
     return draw_to_face, draw_from_pad
 
 
-def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, results: Results) -> list[Dependency]:
-    """Let the face follow the pad and the settings; returns the events. Of those that pile up, the last one counts."""
+def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, results: Results) -> None:
+    """Let the face follow the pad and the settings. Of the changes that pile up, the last one counts."""
     seed, _, strength, likeness = settings
     options = {**WORK, **QUICK, "trigger_mode": "always_last"}
     outputs = [results.face, results.seen, results.latents]
@@ -108,9 +107,9 @@ def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, r
     # The variations go at once: they are of another drawing.
     pad.input(None, None, results.gallery, js="() => []", **HIDDEN)
     strokes, inputs = [pad.input, live.select], [live, pad, seed, strength, likeness]
-    drawn = gr.on(strokes, after_stroke, inputs, outputs, **options)
+    gr.on(strokes, after_stroke, inputs, outputs, **options)
     changes, inputs = [seed.change, strength.release, likeness.release], [live, results.seen, seed, strength, likeness]
-    return [drawn, gr.on(changes, after_setting, inputs, outputs, **options)]
+    gr.on(changes, after_setting, inputs, outputs, **options)
 
 
 def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
@@ -143,8 +142,7 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
             results = add_results("sketch", VARIATIONS_TIP, "The drawing, cleaned")
 
     outputs, work = results.outputs, results.work
-    waiting = add_live(model, pad, live, settings, results)
-    gr.on([pad_button.click, upload_button.click, examples.click], None, cancels=waiting, **HIDDEN)
+    add_live(model, pad, live, settings, results)
     asked = upload_button.click(draw_to_face, [upload, *settings], outputs, api_name="draw_to_face", **work)
     drawn = pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
     upload.change(show_upload, upload, preview, **QUICK).failure(lambda: None, None, upload, **QUICK)
