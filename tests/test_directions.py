@@ -285,6 +285,11 @@ def test_what_is_not_seen_is_no_number():
     assert sum(value != value for value in nothing) > 8 and len(nothing) == len(MEASURES)
 
 
+def test_too_few_faces():
+    with pytest.raises(ValueError, match="no measure of 20 faces can be predicted .* enough pairs"):
+        find_directions.regress_all(planted(20)[0], torch.randn(20, len(MEASURES)))
+
+
 @pytest.fixture(scope="module")
 def planted_store(generator_dir, tmp_path_factory):
     """80 pairs of a tiny generator, and label maps in which one number of w says where the nose is."""

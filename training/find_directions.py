@@ -95,7 +95,10 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--torch_dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0, help="of the faces to move")
-    return parser.parse_args(args)
+    args = parser.parse_args(args)
+    if args.num_faces < 0:
+        parser.error(f"--num_faces is {args.num_faces}, expected 0 or more")
+    return args
 
 
 def measure_store(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
@@ -120,13 +123,19 @@ def measure_store(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
 
 
 def regress_all(w: Tensor, measures: Tensor) -> dict[str, Regression]:
-    """Each of the `MEASURES` as a function of w; those that vary too little for that are left out."""
+    """Each of the `MEASURES` as a function of w; those that vary too little for that are left out.
+
+    Raises:
+        ValueError: none can be predicted, as with too few faces.
+    """
     found: dict[str, Regression] = {}
     for name, column in zip(MEASURES, measures.T, strict=True):
         try:
             found[name] = regress(w, column, int(len(w) * HELD_OUT))
         except ValueError as error:
             print(f"{name} is left out: {error}")
+    if not found:
+        raise ValueError(f"no measure of {len(w)} faces can be predicted from w, see above; are there enough pairs?")
     return found
 
 
