@@ -72,7 +72,7 @@ def shown(mix: MixTab, answer: Iterator[dict]) -> SimpleNamespace:
 
 
 def picture(painter: Painter, recipe: Recipe) -> bytes:
-    ws = recipe.ws(painter)
+    ws = recipe.ws(painter.generator, painter.directions)
     with torch.no_grad():
         return tensor_to_images(painter.generator.synthesis(ws))[0].tobytes()
 
@@ -135,7 +135,9 @@ def test_dice(mix, painter):
     recipe = RECIPES["seeded"]
     free = edits.roll(recipe, [], 77)
     assert (free.start, free.parts, free.truncation_psi, free.steps) == (77, {}, 0.85, recipe.steps)
-    before, after = (one.ws(painter) for one in (recipe, edits.roll(recipe, ["coarse", "fine"], 77)))
+    before, after = (
+        one.ws(painter.generator, painter.directions) for one in (recipe, edits.roll(recipe, ["coarse", "fine"], 77))
+    )
     medium = style_indices("medium", 8)
     locked = style_indices(("coarse", "fine"), 8)
     assert torch.equal(before[:, locked], after[:, locked]) and not torch.equal(before[:, medium], after[:, medium])
@@ -187,7 +189,7 @@ def test_second_face(mix, painter, tmp_path):
     assert (values[other.source] == OWN).all() and values[other.seed] is None
     (tmp_path / "face.json").write_bytes(shown(mix, mix.editor.show(RECIPES["seeded"])).recipe_file.data)
     values = next(other.load(str(tmp_path / "face.json")))
-    expected = RECIPES["seeded"].ws(painter)[0].numpy()
+    expected = RECIPES["seeded"].ws(painter.generator, painter.directions)[0].numpy()
     assert (values[other.source] == expected).all(), "what was done to the face is taken over with it"
 
 

@@ -24,7 +24,7 @@ def painter(tiny_generator: MobileStyleGAN) -> Painter:
 
 def test_what_each_part_does(painter, tiny_generator):
     def ws(recipe: Recipe) -> torch.Tensor:
-        return recipe.ws(painter)
+        return recipe.ws(painter.generator, painter.directions)
 
     plain, other = source_ws(tiny_generator, 5), source_ws(tiny_generator, 7)
     assert torch.equal(ws(Recipe(5)), plain) and not torch.equal(plain, other)
@@ -44,18 +44,20 @@ def test_what_each_part_does(painter, tiny_generator):
 
 @pytest.mark.parametrize("recipe", [Recipe(), SEEDED, UNSEEDED], ids=["plain", "seeded", "unseeded"])
 def test_written_down_and_read_again(painter, recipe):
-    expected = recipe.ws(painter)
-    assert torch.equal(from_json(to_json(recipe, painter), painter).ws(painter), expected)
+    expected = recipe.ws(painter.generator, painter.directions)
+    assert torch.equal(
+        from_json(to_json(recipe, painter), painter).ws(painter.generator, painter.directions), expected
+    )
     link = to_link(recipe, painter)
     assert recipe.is_seeded == bool(link)
     if link:
         assert len(link) < 300 and set(link.replace("-", "").replace("_", "")) <= set(map(chr, range(48, 123)))
-        assert torch.equal(from_link(link, painter).ws(painter), expected)
+        assert torch.equal(from_link(link, painter).ws(painter.generator, painter.directions), expected)
 
 
 def test_styles_of_another_generator(painter):
     with pytest.raises(ValueError, match="another painter: its numbers are 16 x 512, expected 8 x 32"):
-        Recipe(np.zeros((16, 512), np.float32)).ws(painter)
+        Recipe(np.zeros((16, 512), np.float32)).ws(painter.generator, painter.directions)
 
 
 BAD = {

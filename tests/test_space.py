@@ -8,11 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from psp_hub.demo import faces, space
+from psp_hub.demo import edits, faces, space
+from psp_hub.demo.recipes import Painter, Recipe
+from psp_hub.directions import Direction
 from psp_hub.model import PSPModel
 
 
@@ -94,6 +97,20 @@ def test_faces_of_another_process(model, drawing, zero_gpu, monkeypatch, tmp_pat
     assert zero_gpu.calls == 1
     monkeypatch.undo()
     assert answers == draw(model, drawing, 3)
+
+
+def test_edited_faces_of_another_process(model, zero_gpu, monkeypatch):
+    smile = Direction("smile", "serious … smiling", torch.ones(1, 32), -2.0, 2.0, ("medium",))
+    painter = Painter(model.generator, "tiny", {"smile": smile})
+    recipes = [Recipe(3, {"fine": 4}, steps={"smile": 1.0}), Recipe(np.ones((8, 32), np.float32))]
+    here = [(image.tobytes(), ws.tobytes()) for image, ws in edits.draw(painter, recipes)]
+    monkeypatch.setattr(edits, "render", space.on_gpu(getattr(edits.render, "__wrapped__", edits.render)))
+    monkeypatch.setattr(type(model.generator), "__reduce_ex__", None)
+    space.move_to_gpu([model.generator])
+    assert [(image.tobytes(), ws.tobytes()) for image, ws in edits.draw(painter, recipes)] == here
+    assert zero_gpu.calls == 1
+    with pytest.raises(faces.Problem, match="made for another painter"):
+        next(edits.draw(painter, [Recipe(np.ones((4, 32), np.float32))]))
 
 
 def test_errors_of_another_process(model, tmp_path, zero_gpu):

@@ -2,7 +2,7 @@
 
 import html
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from psp_hub.demo.crops import read_crop
 from psp_hub.demo.faces import Problem, whole_number
 from psp_hub.demo.recipes import GROUPS, MAX_TEXT, Painter, Recipe, Source, from_json, to_json, to_link
 from psp_hub.demo.space import on_gpu
+from psp_hub.directions import Direction
 from psp_hub.latents import MAX_SEED
 from psp_hub.latents_file import load_latents, save_latents
 from psp_hub.model import PSPModel
@@ -32,13 +33,12 @@ GROUP_NAMES = {"coarse": "Pose and shape", "medium": "Features and hair", "fine"
 @on_gpu
 @torch.no_grad()
 def render(
-    generator: nn.Module, painter: Painter, recipes: Sequence[Recipe], side: int | None = None
+    generator: nn.Module, directions: Mapping[str, Direction], recipes: Sequence[Recipe], side: int | None = None
 ) -> Iterator[tuple[Image.Image, np.ndarray]]:
     """Yields picture and styles [num_ws, w_dim] of each recipe; `side`: of smaller pictures."""
-    painter = replace(painter, generator=generator)
     quick = getattr(generator.synthesis, "preview", None) if side and 4 * side <= generator.resolution else None
     for recipe in recipes:
-        ws = recipe.ws(painter)
+        ws = recipe.ws(generator, directions)
         image = tensor_to_images(quick(ws, side) if quick else generator.synthesis(ws))[0]
         if side and side < image.width:
             image = image.resize((side, side), Image.Resampling.BOX)
@@ -54,8 +54,7 @@ def draw(
         Problem: a recipe for another painter.
     """
     try:
-        # The generator travels by name alone to the process that has a GPU, see `on_gpu`.
-        yield from render(painter.generator, replace(painter, generator=None), recipes, side)
+        yield from render(painter.generator, painter.directions, recipes, side)
     except ValueError as error:
         raise Problem(str(error)) from error
 
@@ -129,8 +128,7 @@ def save_face(folder: str, image: Image.Image, ws: np.ndarray, recipe: Recipe, p
     paths = [Path(folder, name).with_suffix(end) for end in (".png", ".json", ".safetensors")]
     image.save(paths[0], compress_level=1)  # the usual 6 takes longer than painting
     paths[1].write_text(to_json(recipe, painter), encoding="utf-8")
-    w_avg = painter.generator.w_avg
-    save_latents(paths[2], torch.from_numpy(ws), generator=painter.name, task=None, w_avg=w_avg)
+    save_latents(paths[2], torch.from_numpy(ws), generator=painter.name, task=None, w_avg=painter.w_avg)
     return Files(*map(str, paths))
 
 
@@ -162,7 +160,7 @@ class Reader:
             with open(path, "rb") as file:
                 start = file.read(MAX_TEXT + 1)
             if path.lower().endswith(".safetensors"):
-                return Recipe(load_latents(path, self.painter.generator).ws[0].numpy())
+                return Recipe(load_latents(path, self.painter).ws[0].numpy())
             if self.inversion and not start.lstrip().startswith(b"{"):
                 return Recipe(encode(self.inversion, read_crop(path, "inversion").image))
             return from_json(start, self.painter)
@@ -174,7 +172,8 @@ class Reader:
         recipe = self.read(path)
         if recipe.is_plain:
             return recipe.start
-        return recipe.ws(self.painter)[0].float().cpu().numpy()
+        _, ws = next(draw(self.painter, [recipe], THUMBNAIL))
+        return ws
 
 
 def mixes(recipe: Recipe, first: int) -> list[Recipe]:

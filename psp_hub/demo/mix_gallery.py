@@ -9,7 +9,7 @@ import gradio as gr
 from psp_hub.demo import edits
 from psp_hub.demo.editor import Editor, Updates
 from psp_hub.demo.edits import COLUMNS, GROUP_NAMES, THUMBNAIL
-from psp_hub.demo.parts import PICTURE
+from psp_hub.demo.parts import HIDDEN, PICTURE
 from psp_hub.demo.recipes import GROUPS, Recipe
 
 TIP = "Each row changes one thing, and takes it from another face in each column. Click a picture to keep it."
@@ -18,7 +18,9 @@ TIP = "Each row changes one thing, and takes it from another face in each column
 def add_gallery(editor: Editor) -> None:
     """Rows coarse, medium and fine; columns of random faces."""
     gr.Markdown(TIP)
-    button = gr.Button("Show faces to mix with", size="md", elem_id="mix-fill")
+    with gr.Row():
+        button = gr.Button("Show faces to mix with", size="md", scale=3, min_width=180, elem_id="mix-fill")
+        stop = gr.Button("Stop", size="md", scale=1, min_width=60)
     rows = {
         group: gr.Gallery(
             label=name,
@@ -55,6 +57,7 @@ def add_gallery(editor: Editor) -> None:
 
         return adopt_part
 
-    button.click(fill, editor.shown.recipe, [first, *rows.values()], **editor.work)
+    filling = button.click(fill, editor.shown.recipe, [first, *rows.values()], **editor.work)
+    stop.click(None, cancels=filling, **HIDDEN)
     for group, row in rows.items():
         row.select(adopt(group), [editor.shown.recipe, first], editor.shown.outputs, **editor.work)

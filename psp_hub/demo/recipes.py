@@ -30,11 +30,27 @@ Source = int | np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Painter:
-    """What draws the faces of recipes: a generator, its name if it has one, and the directions found in it."""
+    """What draws the faces of recipes: a generator, its name if it has one, and the directions found in it.
+
+    What a file of styles is compared with (`num_ws`, `w_dim`, `w_avg`) stays on the CPU: where the GPU is shared, the
+    generator can be used only by what `psp_hub.demo.space.on_gpu` has wrapped.
+    """
 
     generator: Generator
     name: str | None = None
     directions: Mapping[str, Direction] = field(default_factory=dict)
+    w_avg: Tensor = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "w_avg", self.generator.w_avg.detach().float().cpu().clone())
+
+    @property
+    def num_ws(self) -> int:
+        return self.generator.num_ws
+
+    @property
+    def w_dim(self) -> int:
+        return self.generator.w_dim
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +85,18 @@ class Recipe:
         return all(isinstance(source, int) for source in (self.start, *self.parts.values()))
 
     @torch.no_grad()
-    def ws(self, painter: Painter) -> Tensor:
+    def ws(self, generator: Generator, directions: Mapping[str, Direction]) -> Tensor:
         """Styles [1, num_ws, w_dim]: start, then parts, then truncation, then steps.
 
         Raises:
             ValueError: styles of another generator, or a direction that there is not.
         """
-        generator = painter.generator
         ws = source_ws(generator, self.start)
         for group, source in self.parts.items():
             indices = latents.style_indices(group, generator.num_ws)
             ws = latents.mix(ws, source_ws(generator, source), indices, self.strengths.get(group, 1.0))
         ws = latents.truncate(ws, generator.w_avg, self.truncation_psi)
-        return apply_directions(ws, {name: step for name, step in self.steps.items() if step}, painter.directions)
+        return apply_directions(ws, {name: step for name, step in self.steps.items() if step}, directions)
 
 
 @torch.no_grad()
