@@ -8,7 +8,8 @@ const ERASER = {min: 4, max: 64, size: 24}, PEN = {min: 1, max: 12, size: 2};
 const find = selector => element.querySelector(selector);
 const canvas = find('canvas'), paper = canvas.getContext('2d');
 const photo = find('.photo'), file = find('input[type=file]'), size = find('.size'), message = find('.message');
-const sent = new OffscreenCanvas(SIDE, SIDE), picture = sent.getContext('2d', {willReadFrequently: true});
+const sent = Object.assign(document.createElement('canvas'), {width: SIDE, height: SIDE});
+const picture = sent.getContext('2d', {willReadFrequently: true});
 let steps = [];  // strokes {erase, width, points}, and {clear: true}
 let undone = [];
 let stroke = null, pointer = null;
@@ -40,22 +41,15 @@ function isBlank() {
   return new Uint32Array(picture.getImageData(0, 0, SIDE, SIDE).data.buffer).every(pixel => pixel === 0xffffffff);
 }
 
-async function send() {
-  const changed = steps.length;
+// At once, lest a button that is pressed next gets the drawing before.
+function send() {
   redraw();
   showState();
   picture.fillStyle = 'white';
   picture.fillRect(0, 0, SIDE, SIDE);
   picture.drawImage(canvas, 0, 0, SIDE, SIDE);
-  if (isBlank()) {
-    props.value = null;
-  } else {
-    const reader = new FileReader();
-    reader.readAsDataURL(await sent.convertToBlob({type: 'image/png'}));
-    await new Promise(done => { reader.onload = done; });
-    props.value = reader.result;
-  }
-  if (document.querySelector(props.live)?.checked && changed === steps.length) trigger('input');
+  props.value = isBlank() ? null : sent.toDataURL('image/png');
+  if (document.querySelector(props.live)?.checked) trigger('input');
 }
 
 function showState() {
