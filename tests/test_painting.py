@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from browser import drag, open_page, serve, sheet_on
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
@@ -22,6 +23,7 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.label_maps import CLASS_NAMES, PALETTE, labels_to_image
 from psp_hub.model import STARTERS
+from psp_hub.preprocessing import tensor_to_images
 
 EXAMPLES = STARTERS / "segmentation" / "examples"
 SKIN, HAIR = 1, 13
@@ -149,14 +151,19 @@ def test_photo_uploaded_as_a_map(tmp_path, portrait):
         read_map(str(tmp_path / "photo.jpg"))
 
 
-def test_start_from_a_photo(tmp_path, portrait):
+def test_start_from_a_photo(tmp_path):
+    """Of a head without a face, which nobody finds, the middle of the picture is taken."""
     parser = FaceParser.from_starter()
-    wide = Image.new("RGB", (600, 300), "white")
-    wide.paste(portrait(300, 0), (150, 0))
+    head = Image.new("RGB", (150, 150), (180, 200, 220))
+    pen = ImageDraw.Draw(head)
+    pen.ellipse((27, 8, 123, 120), fill=(60, 40, 30))
+    pen.ellipse((37, 25, 112, 140), fill=(215, 165, 140))
+    wide = Image.new("RGB", (300, 150), "white")
+    wide.paste(head, (75, 0))
     wide.save(tmp_path / "photo.png")
     parsed = parse_photo(parser, str(tmp_path / "photo.png"))
     assert (parsed.mode, parsed.size) == ("P", (256, 256))
-    middle = parser.label_map(portrait(300, 0).resize((256, 256), Image.Resampling.BICUBIC)).numpy()
+    middle = parser.label_map(head.resize((256, 256), Image.Resampling.BICUBIC)).numpy()
     assert (np.asarray(parsed) == middle).mean() > 0.99 and len(np.unique(middle)) > 2
     Image.new("RGB", (256, 256), "white").save(tmp_path / "photo.png")
     with pytest.raises(Problem, match="There is no large face in this photo"):
@@ -286,6 +293,19 @@ class Tab:
     def paint(self, *points: tuple[float, float]) -> None:
         """A stroke; points in parts of the map."""
         drag(self.page, self.pad, points)
+
+
+@pytest.mark.slow
+def test_start_from_a_photo_that_nobody_prepared(first_start, tmp_path):
+    parser, generator = FaceParser.from_starter(), first_start.generator
+    with torch.no_grad():
+        w = generator.mapping(torch.randn(1, 512, generator=torch.Generator().manual_seed(2)), truncation_psi=0.6)
+        face = tensor_to_images(generator.synthesis(w[:, None].repeat(1, generator.num_ws, 1)))[0]
+    photo = Image.new("RGB", (900, 500), (90, 120, 60))
+    photo.paste(face.resize((300, 300)), (30, 120))  # far from the middle
+    photo.rotate(10, Image.Resampling.BICUBIC).save(tmp_path / "holiday.png")
+    parsed, upright = parse_photo(parser, str(tmp_path / "holiday.png")), parser.label_map(face)
+    assert (np.asarray(parsed) == upright.numpy())[40:216, 40:216].mean() > 0.85
 
 
 @pytest.mark.slow

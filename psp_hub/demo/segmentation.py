@@ -6,6 +6,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageOps
 
+from psp_hub.alignment import align_face, find_faces
 from psp_hub.demo.faces import Answer, Problem, make_faces
 from psp_hub.demo.parts import (
     HIDDEN,
@@ -30,7 +31,7 @@ TITLE = "Segmentation"
 TIP = "Pick a part of the face, then paint where it is. Every colour stands for one part."
 SEED_HINT = "A map has no colours of skin or hair; this number picks them."
 VARIATIONS_TIP = "The same map with the next seeds. Click one to see it large."
-START_TIP = "Or start from a map of your own, or from a photo of one large face, seen from the front:"
+START_TIP = "Or start from a map of your own, or from a photo: its largest face counts."
 NO_PHOTO_TIP = "Or start from a map of your own:"
 ORDERS = {"CelebAMask-HQ": None, "face-parsing.PyTorch": "face-parsing"}
 BRUSH_SIZE = 16
@@ -121,13 +122,17 @@ def read_map(path: str, label_order: str | None = None) -> Image.Image:
 
 
 def parse_photo(parser: FaceParser, path: str) -> Image.Image:
-    """A photo -> palette picture of 256 px; of a photo that is not square, the middle counts.
+    """A photo -> palette picture of 256 px of its largest face; where none is found, the middle of it may be one.
 
     Raises:
-        Problem: not a picture that can be used, or no face in it.
+        Problem: not a picture that can be used, or no face in it, or one that is too small or cut off.
     """
     try:
-        photo = ImageOps.fit(open_image(path), (ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BICUBIC)
+        photo = open_image(path)
+        if faces := find_faces(photo, parser=parser):
+            photo = align_face(photo, faces[0]).image
+        else:
+            photo = ImageOps.fit(photo, (ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BICUBIC)
     except ValueError as error:
         raise Problem(str(error)) from error
     labels = parser.label_map(photo)
