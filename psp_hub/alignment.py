@@ -32,7 +32,7 @@ MOUTH_CLASSES, NOSE_CLASSES, SKIN_CLASSES = (
 DETECTOR_SIDES = (640, 1600)  # longer side of the copy that is searched; the second, upright, if the first shows none
 SMALL_SIDE = 256  # a smaller picture is enlarged to this
 MAX_FACES = 12  # the largest ones: the parser looks at each
-MIN_CROP = 32  # px of the photo across the square that is cut out: below, every fourth face is missed
+MIN_CROP = 32  # px of the photo across the square that is cut out: of smaller faces, some are missed
 SAME = 0.08  # of the side: a photo whose corners are as near to those found is aligned already
 TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180)
 
