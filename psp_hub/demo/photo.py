@@ -178,7 +178,7 @@ def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
     portrait = gr.State(time_to_live=STATE_SECONDS)  # the face that is there
     outputs = [results.face, results.gallery, results.latents, portrait, tools.download]
     watch_source(handlers, source, results, tools, crop, outputs)
-    watch_tools(handlers, source, results, tools, crop, outputs)
+    watch_tools(handlers, source, results, tools, crop, portrait, outputs)
     add_endpoints(models)
     return results
 
@@ -216,10 +216,16 @@ def watch_source(
 
 
 def watch_tools(
-    handlers: Handlers, source: Source, results: Results, tools: Tools, crop: gr.State, outputs: list[Component]
+    handlers: Handlers,
+    source: Source,
+    results: Results,
+    tools: Tools,
+    crop: gr.State,
+    portrait: gr.State,
+    outputs: list[Component],
 ) -> None:
     """What the buttons do."""
-    work, task, keep, portrait = {**results.work, **HIDDEN}, source.task, tools.keep, outputs[3]
+    work, task, keep = {**results.work, **HIDDEN}, source.task, tools.keep
     make = source.button.click(handlers.make, [task, crop, source.pad, keep, *source.settings], outputs, **work)
     vary = tools.vary.click(handlers.vary, [portrait, keep, *source.settings], outputs, **work)
     refine = tools.refine.click(handlers.refine, [portrait, crop, keep, tools.steps], outputs, **work)

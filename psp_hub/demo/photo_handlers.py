@@ -209,7 +209,8 @@ class Handlers:
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Any]:
         """A face from a file, beside the photo on the tab."""
-        portrait, note = load_portrait(self.models[task], path, crop)
+        model = self.models.get(task) or next(iter(self.models.values()))
+        portrait, note = load_portrait(model, path, crop)
         if note:
             gr.Info(note)
-        yield from show(paint_portrait(self.models[task], portrait, Wishes(keep=keep), progress))
+        yield from show(paint_portrait(model, portrait, Wishes(keep=keep), progress))

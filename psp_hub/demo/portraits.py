@@ -37,12 +37,12 @@ class Portrait:
 
     Args:
         task: of the model that it comes from.
-        ws: [num_ws, w_dim], float32; an array, for ZeroGPU pickles it.
+        ws: [num_ws, w_dim], float32; None until the crop is encoded. An array, for ZeroGPU pickles it.
         crop: of the photo; None for a face that came from a file.
     """
 
     task: str
-    ws: np.ndarray
+    ws: np.ndarray | None
     crop: Crop | None
 
 
@@ -90,7 +90,7 @@ def make_portrait(model: PSPModel, crop: Crop, wishes: Wishes, progress: gr.Prog
     Raises:
         Problem: a number out of range, nothing to fill in, or everything.
     """
-    yield from paint_portrait(model, Portrait(model.config.task, np.empty(0), crop), wishes, progress)
+    yield from paint_portrait(model, Portrait(model.config.task, None, crop), wishes, progress)
 
 
 def paint_portrait(
@@ -125,7 +125,7 @@ def work(
 ) -> Iterator[tuple[str, list[tuple[str, str]], np.ndarray] | None]:
     """What needs the model: the face's file in `folder`, those of its variations, and the styles of the face."""
     crop, num = portrait.crop, wishes.variations
-    if not portrait.ws.size:
+    if portrait.ws is None:
         progress(0, desc="Reading the photo")
         with torch.no_grad():
             ws = model.encode(crop.seen, truncation_psi=wishes.likeness)
