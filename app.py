@@ -100,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         move_to_gpu([*models, painter.generator])
         has_maps = any(model.config.input_kind == "labels" for model in models)
         face_parser = FaceParser.from_starter() if has_maps and (PARSER / CONFIG_NAME).is_file() else None
-        demo = build_demo(models, face_parser, painter, problems)
+        # Visitors get the first sentence: the rest is of this computer, such as paths.
+        demo = build_demo(models, face_parser, painter, [problem.partition(". ")[0] for problem in problems])
         options = LAUNCH_OPTIONS | {"server_name": args.host, "server_port": args.port, "prevent_thread_lock": True}
         _, url, _ = demo.launch(**options)
     except (ValueError, OSError) as error:  # OSError: the generator cannot be fetched, or the port is taken

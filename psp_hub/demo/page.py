@@ -36,8 +36,8 @@ photos (the FFHQ data set, licensed for non-commercial use).
 ### Where it ends
 The faces are made up: a likeness to somebody is chance, except on the tab *Photo*, where the painter comes as close to
 your photo as it can. It has the biases of its photos: some ages, skin colours and hair styles come out more often, or
-better, than others, and a slider may change more than it says: glasses make a face older. It knows a single subject,
-one face that fills the frame; whatever else you draw becomes such a face all the same.
+better, than others, and a slider may change more than it says. It knows a single subject, one face that fills the
+frame; whatever else you draw becomes such a face all the same.
 
 ### Your pictures
 Drawings, photos and faces stay on the computer that runs this page; their files are deleted after a day.
