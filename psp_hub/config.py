@@ -8,6 +8,8 @@ from typing import Any
 CONFIG_NAME = "config.json"
 # Raise it when older versions of this package could no longer read what is saved.
 FORMAT_VERSION = 1
+MAX_PASSES = 20
+FACE_SIZES = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class PSPConfig:
         input_kind: how pictures are prepared for the encoder, a key of `psp_hub.preprocessing.PREPARATIONS`.
         base_generator: generator that the styles are for: the name of a built-in one, a reference to a repository
             (or a dict of its fields), or None if it is saved in `generator/`.
+        num_passes: how often the encoder looks (see `psp_hub.passes`); from 2 on, it also sees the face so far.
+        face_size: pixels of that face, a power of two up to 256; fewer take less time.
         format_version: layout of the saved folder.
 
     Raises:
@@ -56,6 +60,8 @@ class PSPConfig:
     task: str
     input_kind: str = "drawing"
     base_generator: str | GeneratorReference | None = None
+    num_passes: int = 1
+    face_size: int = 256
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self):
@@ -67,6 +73,10 @@ class PSPConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected a text")
         if not isinstance(self.base_generator, str | GeneratorReference | None):
             raise ValueError(f"base_generator is {self.base_generator!r}, expected a name, a reference or null")
+        if type(self.num_passes) is not int or not 1 <= self.num_passes <= MAX_PASSES:
+            raise ValueError(f"num_passes is {self.num_passes!r}, expected 1 to {MAX_PASSES}")
+        if self.face_size not in FACE_SIZES:
+            raise ValueError(f"face_size is {self.face_size!r}, expected one of {', '.join(map(str, FACE_SIZES))}")
         if type(self.format_version) is not int or not 1 <= self.format_version <= FORMAT_VERSION:
             raise ValueError(f"format_version is {self.format_version!r}, expected 1 to {FORMAT_VERSION}")
 

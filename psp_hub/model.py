@@ -13,6 +13,7 @@ from psp_hub import latents
 from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
+from psp_hub.passes import FACE_CHANNELS, encode_in_passes, input_channels
 from psp_hub.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.pretrained import Pretrained
 from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
@@ -53,9 +54,19 @@ class PSPModel(nn.Module, Pretrained):
                 f"the encoder writes {encoder.config.num_ws} styles of size {encoder.config.w_dim}, "
                 f"the generator expects {generator.num_ws} of size {generator.w_dim}"
             )
+        if config.num_passes > 1 and input_channels(encoder, config.num_passes) < 1:
+            raise ValueError(
+                f"the encoder takes {encoder.config.in_channels} channels, expected {FACE_CHANNELS} more than the "
+                f"pictures have: with {config.num_passes} passes it sees a face, too"
+            )
         self.encoder = encoder
         self.generator = generator
         self.config = config
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures that go in."""
+        return input_channels(self.encoder, self.config.num_passes)
 
     @property
     def device(self) -> torch.device:
@@ -88,8 +99,9 @@ class PSPModel(nn.Module, Pretrained):
             ValueError: a picture that cannot be used (empty, too small, too large), an empty list, or a tensor of the
                 wrong shape.
         """
-        weight = next(self.encoder.parameters())
-        ws = self.encoder(self.prepare(images).to(weight)) + self.generator.w_avg  # [N, num_ws, w_dim]
+        x = self.prepare(images).to(next(self.encoder.parameters()))
+        delta = encode_in_passes(self.encoder, self.generator, x, self.config.num_passes, self.config.face_size)
+        ws = delta + self.generator.w_avg  # [N, num_ws, w_dim]
         return latents.truncate(ws, self.generator.w_avg, truncation_psi)
 
     def decode(self, ws: Tensor, noise_mode: NoiseMode = "const", seed: int | None = None) -> Tensor:

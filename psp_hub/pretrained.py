@@ -187,7 +187,7 @@ class Pretrained(ModelHubMixin, library_name=LIBRARY_NAME, pipeline_tag=cards.PI
     ) -> ModelCard:
         """The card of this model as `repo_id`; arguments as in `push_to_hub`."""
         facts = {
-            "Input": f"`{self.config.input_kind}`, channels: {self.encoder.config.in_channels}",
+            "Input": f"`{self.config.input_kind}`, channels: {self.in_channels}",
             "Output": f"{self.generator.resolution} x {self.generator.resolution} pixels",
             "Styles": f"{self.generator.num_ws} of size {self.generator.w_dim}",
             "Parameters of the encoder": f"{self.encoder.num_parameters():,}",

@@ -30,7 +30,7 @@ LEVELS = [
     {"saving", "preprocessing"},
     {"heads", "face_detector", "face_parser"},
     {"alignment", "encoder", "generators"},
-    {"pretrained", "latents_file", "refinement", "files", "inputs"},
+    {"pretrained", "latents_file", "refinement", "files", "inputs", "passes"},
     {"model"},
     {"commands", "conversion"},
     {"cli", "demo", "__init__"},

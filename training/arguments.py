@@ -41,6 +41,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="channels of a new encoder's map2style stacks, coarse, medium and fine",
     )
     group.add_argument(
+        "--num_passes",
+        type=int,
+        help="from 2 on, the encoder looks again, at its face beside the picture (ReStyle); by default as the model "
+        "has it, a new one 1",
+    )
+    group.add_argument(
+        "--face_size", type=int, help="pixels of that face; by default as the model has it, a new one 256"
+    )
+    group.add_argument(
         "--trunk_weights", metavar="FILE", help="ArcFace IR-SE50, which the paper's encoder starts from"
     )
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators import load_generator, pin_generator
 from psp_hub.model import PSPModel
+from psp_hub.passes import FACE_CHANNELS
 from psp_hub.tasks import TaskSpec, get_task
 from psp_hub.trunk import Trunk
 from training.arcface import ArcFace
@@ -31,6 +33,7 @@ from training.validation import load_model
 logger = logging.getLogger(__name__)
 
 ENCODERS = {"light": {}, "psp": PSP}
+PHOTO_KINDS = ("photo", "masked")
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Run:
 def build_model(args: argparse.Namespace) -> PSPModel:
     """The model to train: a saved one, or a fresh encoder for the generator.
 
-    A saved model of a task with other inputs gives all but its stem.
+    A saved model of a task with other inputs gives all but its stem; of that, the channels that both have.
 
     Raises:
         ValueError: a saved one that cannot be loaded, or weights of another trunk.
@@ -91,17 +94,23 @@ def build_model(args: argparse.Namespace) -> PSPModel:
     task = get_task(args.task)
     if args.pretrained_model_name_or_path:
         model = load_model(args.pretrained_model_name_or_path)
-        channels = model.encoder.config.in_channels
-        if channels != task.in_channels:
+        config = PSPConfig(args.task, task.input_kind, model.config.base_generator, **passes_of(args, model.config))
+        kept = kept_channels(model, task, config)
+        if kept != {i: i for i in range(encoder_channels(task, config.num_passes))}:
             logger.warning(
-                "%s takes %d channels, the task %r has %d: all but the first convolution starts from it",
-                *(args.pretrained_model_name_or_path, channels, args.task, task.in_channels),
+                "%s takes %d channels, the task %r has %d: %s",
+                *(args.pretrained_model_name_or_path, model.in_channels, args.task, task.in_channels),
+                "the first convolution starts with what they share" if kept else "the first convolution starts anew",
             )
-            model.encoder = with_new_stem(model.encoder, task)
-        model.config = PSPConfig(args.task, task.input_kind, model.config.base_generator)
+            model.encoder = with_new_stem(model.encoder, task, config.num_passes, kept)
+        model.config = config
         return model
-    generator = load_generator(args.generator)
-    sizes = {"in_channels": task.in_channels, "num_ws": generator.num_ws, "w_dim": generator.w_dim}
+    generator, passes = load_generator(args.generator), passes_of(args)
+    sizes = {
+        "in_channels": encoder_channels(task, passes["num_passes"]),
+        "num_ws": generator.num_ws,
+        "w_dim": generator.w_dim,
+    }
     if args.encoder == "light":
         sizes["stem_kernel"] = stem_kernel(task)
     if args.head_widths:
@@ -109,7 +118,38 @@ def build_model(args: argparse.Namespace) -> PSPModel:
     encoder = PSPEncoder(**ENCODERS[args.encoder] | sizes)
     if args.trunk_weights:
         start_trunk(encoder.trunk, load_recogniser(args.trunk_weights))
-    return PSPModel(encoder, generator, PSPConfig(args.task, task.input_kind, pin_generator(args.generator)))
+    config = PSPConfig(args.task, task.input_kind, pin_generator(args.generator), **passes)
+    return PSPModel(encoder, generator, config)
+
+
+def passes_of(args: argparse.Namespace, config: PSPConfig | None = None) -> dict[str, int]:
+    """`num_passes` and `face_size` of a run: by the flags, else as the model that it starts from has them."""
+    start = config or PSPConfig(args.task)
+    given = {"num_passes": args.num_passes, "face_size": args.face_size}
+    return {name: getattr(start, name) if value is None else value for name, value in given.items()}
+
+
+def encoder_channels(task: TaskSpec, num_passes: int) -> int:
+    return task.in_channels + (FACE_CHANNELS if num_passes > 1 else 0)
+
+
+def kept_channels(model: PSPModel, task: TaskSpec, config: PSPConfig) -> dict[int, int]:
+    """Input channels of the new encoder that the old one knows, and which of its own they are."""
+    old, new = model.in_channels, task.in_channels
+    if old == new and model.config.input_kind == task.input_kind:
+        kept = {i: i for i in range(old)}
+    elif {model.config.input_kind, task.input_kind} <= set(PHOTO_KINDS):
+        kept = {i: i for i in range(min(old, new))}  # red, green and blue come first
+    else:
+        kept = {}
+    if kept and min(model.config.num_passes, config.num_passes) > 1:
+        kept |= {new + i: old + i for i in range(FACE_CHANNELS)}
+    return kept
+
+
+def own_config(encoder: PSPEncoder) -> dict[str, Any]:
+    """Without diffusers' private entries: one of them resets what an older config.json did not say."""
+    return {name: value for name, value in encoder.config.items() if not name.startswith("_")}
 
 
 def stem_kernel(task: TaskSpec) -> int:
@@ -117,16 +157,27 @@ def stem_kernel(task: TaskSpec) -> int:
     return 1 if task.input_kind == "labels" else 3
 
 
-def with_new_stem(encoder: PSPEncoder, task: TaskSpec) -> PSPEncoder:
-    """The encoder for the inputs of another task: its first convolution starts anew."""
-    changes = {"in_channels": task.in_channels}
-    if encoder.config.stem_stride > 1:
+def with_new_stem(encoder: PSPEncoder, task: TaskSpec, num_passes: int, kept: Mapping[int, int]) -> PSPEncoder:
+    """The encoder for other inputs: its first convolution starts with the channels it keeps, or else anew.
+
+    Args:
+        kept: new channels to old ones. The others start at zero: they change nothing at first.
+    """
+    changes = {"in_channels": encoder_channels(task, num_passes)}
+    if encoder.config.stem_stride > 1 and not kept:
         changes["stem_kernel"] = stem_kernel(task)
-    # Without diffusers' private entries: one of them resets what an older config.json did not say.
-    config = {name: value for name, value in encoder.config.items() if not name.startswith("_")}
-    new = PSPEncoder(**config | changes)
-    old_weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("trunk.stem.")}
-    new.load_state_dict(new.state_dict() | old_weights)
+    new = PSPEncoder(**own_config(encoder) | changes)
+    state, fresh = encoder.state_dict(), new.state_dict()
+    if kept:
+        name, folded = "trunk.stem.0.weight", encoder.config.stem_stride**2
+        old_weight = state[name].unflatten(1, (-1, folded))  # [width, C, folded pixels, 3, 3]
+        weight = torch.zeros_like(fresh[name].unflatten(1, (-1, folded)))
+        for new_channel, old_channel in kept.items():
+            weight[:, new_channel] = old_weight[:, old_channel]
+        state[name] = weight.flatten(1, 2)
+    else:
+        state |= {name: value for name, value in fresh.items() if name.startswith("trunk.stem.")}
+    new.load_state_dict(state)
     return new
 
 

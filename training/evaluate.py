@@ -108,7 +108,7 @@ def task_of(args: argparse.Namespace, model: PSPModel) -> str:
         ValueError: a task of the model's own without --task, or a model with the input of another.
     """
     name = args.task or model.config.task
-    task, channels = get_task(name), model.encoder.config.in_channels
+    task, channels = get_task(name), model.in_channels
     if channels != task.in_channels:
         raise ValueError(f"{args.model} takes {channels} channels, expected {task.in_channels} for the task {name}")
     return name
@@ -141,7 +141,7 @@ def compare_methods(args: argparse.Namespace, model: PSPModel, task: str, exampl
     options = (args.optimization_steps, args.optimization_spaces, args.optimization_starts, args.refinement_steps)
     others = {name: load_model(name).to(args.device) for name in args.other_models}
     for name, other in others.items():
-        if other.encoder.config.in_channels != model.encoder.config.in_channels:
+        if other.in_channels != model.in_channels:
             raise ValueError(f"{name} takes other inputs than {args.model}: it is no model of {task}")
     compared = compare(model, task, first, judges, *options, others)
     save_columns(first, list(compared.pictures.values()), args.output_dir / "optimization.png")

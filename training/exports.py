@@ -4,7 +4,10 @@ import json
 import math
 from pathlib import Path
 
+from torch import Tensor
+
 from psp_hub.model import PSPModel
+from psp_hub.passes import encode_in_passes
 from training.build import Run
 from training.validation import chosen_figure, log_picture, picture_grid, validate
 
@@ -40,7 +43,12 @@ def replace_text(path: Path, text: str) -> None:
 def validate_and_export(run: Run, step: int) -> None:
     """Measure the average of the weights on the held-out examples; save it if it is the best so far."""
     args, accelerator, held_out = run.args, run.accelerator, run.data.held_out
-    found = validate(accelerator, run.ema, run.losses, run.data.data, held_out, args.train_batch_size)
+    config = run.model.config
+
+    def encode(x: Tensor) -> Tensor:
+        return encode_in_passes(run.ema, run.model.generator, x, config.num_passes, config.face_size)
+
+    found = validate(accelerator, run.ema, run.losses, run.data.data, held_out, args.train_batch_size, encode)
     if accelerator.is_main_process:
         name = chosen_figure(found, run.losses)
         row = {"step": step, "figure": name, **found}

@@ -1,11 +1,13 @@
 """The steps of a run: batch, loss, backward, step, average; every so often look, export and save."""
 
 import signal
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from psp_hub.passes import pass_input
 from training.build import Run
 from training.checkpoints import StopSignals, save_checkpoint
 from training.exports import validate_and_export
@@ -52,11 +54,8 @@ def train_on(run: Run, batch: dict[str, Tensor], step: int, keys: list[tuple]) -
     """One batch; the last of a step changes the weights. Returns the parts of the loss."""
     accelerator, encoder = run.accelerator, run.encoder
     with accelerator.accumulate(encoder):
-        delta = encoder(as_input(batch["input"], run.args.mixed_precision))  # [N, num_ws, w_dim]
-        loss, parts = run.losses(delta.float(), batch)
-        if not loss.isfinite():
-            raise FloatingPointError(describe_broken_loss(loss, step, [run.data.describe_key(key) for key in keys]))
-        accelerator.backward(loss)
+        x = as_input(batch["input"], run.args.mixed_precision)
+        parts = backward_passes(run, x, batch, lambda: (step, [run.data.describe_key(key) for key in keys]))
         if accelerator.sync_gradients and run.args.max_grad_norm > 0:
             accelerator.clip_grad_norm_(encoder.parameters(), run.args.max_grad_norm)
         run.optimizer.step()
@@ -65,6 +64,32 @@ def train_on(run: Run, batch: dict[str, Tensor], step: int, keys: list[tuple]) -
     if accelerator.sync_gradients and not accelerator.optimizer_step_was_skipped:
         run.scheduler.step()
         run.ema.update_parameters(accelerator.unwrap_model(encoder))
+    return parts
+
+
+def backward_passes(
+    run: Run, x: Tensor, batch: dict[str, Tensor], place: Callable[[], tuple[int, list[str]]]
+) -> dict[str, Tensor]:
+    """Each pass of the encoder over one batch, as in `psp_hub.passes`, with its loss and gradients.
+
+    No gradient flows from one pass into the one before (ReStyle, section 3). Returns the parts of the last loss.
+
+    Args:
+        place: the step and the names of the pictures, for messages.
+    """
+    config, generator, delta, parts = run.model.config, run.model.generator, None, {}
+    for _ in range(config.num_passes):
+        inputs = x
+        if config.num_passes > 1:
+            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.losses.bf16):
+                inputs = pass_input(generator, x, delta, config.face_size)  # [N, C + 3, 256, 256]
+        answer = run.encoder(inputs).float()  # [N, num_ws, w_dim]
+        total = answer if delta is None else delta + answer
+        loss, parts = run.losses(total, batch)
+        if not loss.isfinite():
+            raise FloatingPointError(describe_broken_loss(loss, *place()))
+        run.accelerator.backward(loss / config.num_passes)
+        delta = total.detach()
     return parts
 
 

@@ -99,14 +99,19 @@ def validate(
     data: Dataset,
     held_out: list[int],
     batch_size: int,
+    encode: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
-    """The figures of the average of the weights on all held-out examples, which the processes share."""
+    """The figures of the average of the weights on all held-out examples, which the processes share.
+
+    Args:
+        encode: inputs to styles with these weights, in several passes; by default in one.
+    """
     if accelerator.num_processes > 1:  # with batch norms of their own, only the buffers of the main process count
         for buffer in average.buffers():
             buffer.copy_(broadcast(buffer))
     average.eval()
     mine = held_out[accelerator.process_index :: accelerator.num_processes]
-    sums = measure(average, losses, data, mine, batch_size, accelerator.device)
+    sums = measure(encode or average, losses, data, mine, batch_size, accelerator.device)
     all_sums = gather_object([sums]) if accelerator.num_processes > 1 else [sums]
     return figures(all_sums, losses.weights.get("w", 0.0))
 

@@ -1,0 +1,65 @@
+"""Several passes of one encoder (ReStyle, Alaluf et al. 2021, section 3): each sees the face of the last one, too.
+
+The first pass sees the mean face. What a pass answers is added to the styles so far, so that it only has to say what
+is still different.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psp_hub.encoder import INPUT_SIZE, PSPEncoder
+from psp_hub.generators.base import Generator
+
+FACE_CHANNELS = 3
+
+
+def input_channels(encoder: PSPEncoder, num_passes: int) -> int:
+    """Channels of the pictures that go in: with several passes, the encoder takes those of a face beside them."""
+    return encoder.config.in_channels - (FACE_CHANNELS if num_passes > 1 else 0)
+
+
+def see_face(generator: Generator, delta: Tensor, face_size: int) -> Tensor:
+    """The face of styles relative to `w_avg`, as the next pass sees it.
+
+    Args:
+        delta: [N, num_ws, w_dim].
+        face_size: pixels that are drawn. Less than 256 are a preview, in less time, enlarged.
+
+    Returns:
+        [N, 3, 256, 256], about [-1, 1].
+    """
+    ws = (delta + generator.w_avg).to(generator.w_avg.dtype)
+    if face_size >= INPUT_SIZE:
+        return F.adaptive_avg_pool2d(generator.synthesis(ws), INPUT_SIZE)
+    images = generator.synthesis.preview(ws, face_size)
+    return F.interpolate(images, size=INPUT_SIZE, mode="bilinear", align_corners=False)
+
+
+def pass_input(generator: Generator, x: Tensor, delta: Tensor | None, face_size: int) -> Tensor:
+    """What the encoder takes in one pass: the pictures [N, C, 256, 256], and the face so far; [N, C + 3, 256, 256].
+
+    Args:
+        delta: styles so far, relative to `w_avg`, [N, num_ws, w_dim]; None before the first pass.
+    """
+    if delta is None:  # the same face for all
+        start = generator.w_avg.new_zeros(1, generator.num_ws, generator.w_dim)
+        face = see_face(generator, start, face_size).expand(len(x), -1, -1, -1)
+    else:
+        face = see_face(generator, delta, face_size)
+    return torch.cat([x, face.to(x)], dim=1)
+
+
+def encode_in_passes(
+    encoder: Callable[[Tensor], Tensor], generator: Generator, x: Tensor, num_passes: int, face_size: int
+) -> Tensor:
+    """Pictures [N, C, 256, 256] to styles relative to `w_avg`, [N, num_ws, w_dim]."""
+    if num_passes == 1:
+        return encoder(x)
+    delta = None
+    for _ in range(num_passes):
+        answer = encoder(pass_input(generator, x, delta, face_size))  # [N, num_ws, w_dim]
+        delta = answer if delta is None else delta + answer
+    return delta
