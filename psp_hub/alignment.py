@@ -18,16 +18,15 @@ from psp_hub.label_maps import CLASS_NAMES
 from psp_hub.pictures import ENCODER_SIZE, open_image
 
 
-def class_numbers(*names: str) -> tuple[int, ...]:
-    return tuple(CLASS_NAMES.index(name) for name in names)
+def class_numbers(*names: str) -> list[int]:
+    return [CLASS_NAMES.index(name) for name in names]
 
 
-EYE_CLASSES, GLASSES_CLASSES = class_numbers("l_eye", "r_eye"), class_numbers("glasses")
-MOUTH_CLASSES, NOSE_CLASSES, SKIN_CLASSES = (
-    class_numbers("mouth", "u_lip", "l_lip"),
-    class_numbers("nose"),
-    class_numbers("skin", "nose"),
-)
+EYE_CLASSES, MOUTH_CLASSES = class_numbers("l_eye", "r_eye"), class_numbers("mouth", "u_lip", "l_lip")
+# What shows that there is a face: with how many pixels of an aligned one of 256 px at least. A hand or a mask may hide
+# one of these.
+PARTS = ((class_numbers("l_eye", "r_eye", "glasses"), 50), (class_numbers("nose"), 400), (MOUTH_CLASSES, 120))
+SKIN_CLASSES, MIN_SKIN = class_numbers("skin", "nose"), 0.1  # and the least share of skin
 
 DETECTOR_SIDES = (640, 1600)  # longer side of the copy that is searched; the second, upright, if the first shows none
 SMALL_SIDE = 256  # a smaller picture is enlarged to this
@@ -38,10 +37,7 @@ TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, Image.Tran
 
 USUAL_POINTS = np.array([[96.6, 122.0], [159.6, 122.0], [128.1, 188.5]])  # in aligned faces of 256 px
 
-# Least that the parser sees in an aligned face: pixels of eyes or glasses, mouth and nose, and a share of skin. A hand
-# or a mask may hide one of the three.
-MIN_EYES, MIN_MOUTH, MIN_NOSE, MIN_SKIN = 50, 120, 400, 0.1
-MIN_EYE = 40  # pixels of one eye, to say where it is
+MIN_EYE, MIN_MOUTH = 40, 120  # pixels of one eye, and of the mouth, to say where they are
 EYE_REACH, MOUTH_REACH = 40, 60  # px from where they are looked for
 UNSEEN, CLEAR = 15.0, 8.0  # px of doubt: most upright faces stay below 4, what lies on its side is beyond 10
 PARSER_SHARE = 0.5  # of the answer where detector and parser differ: their errors have little to do with each other
@@ -262,10 +258,9 @@ def look_closer(photo: Image.Image, face: Face, parser: FaceParser) -> Face | No
 def shown_parts(labels: np.ndarray) -> int:
     """How many of eyes (or glasses), nose and mouth a label map [256, 256] shows; without skin, none."""
     counts = np.bincount(labels.ravel(), minlength=len(CLASS_NAMES))
-    if counts[[*SKIN_CLASSES]].sum() < MIN_SKIN * labels.size:
+    if counts[SKIN_CLASSES].sum() < MIN_SKIN * labels.size:
         return 0
-    parts = ((*EYE_CLASSES, *GLASSES_CLASSES), MIN_EYES), (NOSE_CLASSES, MIN_NOSE), (MOUTH_CLASSES, MIN_MOUTH)
-    return sum(int(counts[[*numbers]].sum() >= least) for numbers, least in parts)
+    return sum(int(counts[numbers].sum() >= least) for numbers, least in PARTS)
 
 
 def parsed_points(labels: np.ndarray, expected: Points) -> tuple[Points, np.ndarray]:
