@@ -37,10 +37,10 @@ CSS = """
 .mix-row .grid-wrap {min-height: 0 !important; padding: 2px !important}
 .mix-row .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr)) !important; gap: 4px}
 .mix-row [data-testid="block-label"] {position: static; border: 0; box-shadow: none}
-.mix-row .caption-label {display: none}
+.mix-row .caption-label, .mix-row:not(:has(img)) {display: none}
 @media (max-width: 700px) {
     #mix-columns > .column {display: contents}
-    #mix-face {position: sticky; top: 0; background: var(--body-background-fill)}
+    #mix-face {position: sticky; top: 0; z-index: 2; background: var(--body-background-fill)}
     #mix-face img {max-height: 38vh}
 }
 """

@@ -51,6 +51,7 @@ CSS = """
 .pad {height: min(92vw, 560px) !important}
 .pad.other {height: calc(min(92vw, 560px) - 1px) !important}
 .dice {align-self: end}
+#problems {overflow-wrap: anywhere}
 .faces .grid-container {grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)) !important}
 .faces .grid-wrap {min-height: 0 !important}
 .faces:has(.preview) {aspect-ratio: 5 / 6}
