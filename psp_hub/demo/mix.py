@@ -29,10 +29,9 @@ NO_DIRECTIONS = "There are no sliders for this painter: `training/find_direction
 # The face stays in sight while sliders are moved: it cannot stick in a box that hides its overflow, but if it clips.
 CSS = """
 .gradio-container {overflow: clip !important}
-#mix-columns > .column:first-child {position: sticky; top: 8px; align-self: flex-start; z-index: 2}
+#mix-columns > .column:first-child {position: sticky; top: 8px; align-self: flex-start}
 #mix-face img {max-height: min(70vh, 560px); object-fit: contain}
 #mix-steps .form {display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr))}
-#mix-steps .form > * {align-self: end}
 #mix-status {min-height: 0 !important}
 .mix-row .grid-wrap {min-height: 0 !important; padding: 2px !important}
 .mix-row .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr)) !important; gap: 4px}
@@ -40,7 +39,7 @@ CSS = """
 .mix-row .caption-label, .mix-row:not(:has(img)) {display: none}
 @media (max-width: 700px) {
     #mix-columns > .column {display: contents}
-    #mix-face {position: sticky; top: 0; z-index: 2; background: var(--body-background-fill)}
+    #mix-face {position: sticky; top: 0; z-index: 60; background: var(--body-background-fill)}
     #mix-face img {max-height: 38vh}
 }
 """
