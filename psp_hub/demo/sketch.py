@@ -104,8 +104,6 @@ def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, r
     def after_setting(*inputs: Any) -> Iterator[Update]:
         yield from follow_settings(model, *inputs)
 
-    # The variations go at once: they are of another drawing.
-    pad.input(None, None, results.gallery, js="() => []", **HIDDEN)
     strokes, inputs = [pad.input, live.select], [live, pad, seed, strength, likeness]
     gr.on(strokes, after_stroke, inputs, outputs, **options)
     changes, inputs = [seed.change, strength.release, likeness.release], [live, results.seen, seed, strength, likeness]
@@ -142,12 +140,15 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
             results = add_results("sketch", VARIATIONS_TIP, "The drawing, cleaned")
 
     outputs, work = results.outputs, results.work
-    add_live(model, pad, live, settings, results)
     asked = upload_button.click(draw_to_face, [upload, *settings], outputs, api_name="draw_to_face", **work)
     drawn = pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
     upload.change(show_upload, upload, preview, **QUICK).failure(lambda: None, None, upload, **QUICK)
-    gr.on([pad_button.click, upload_button.click, examples.click], None, js=show_result("sketch-face"), **HIDDEN)
     chosen = examples.click(choose_example, examples, [upload, tabs], **QUICK)
     made = chosen.then(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
-    pad.input(None, None, cancels=[drawn, asked, made], **HIDDEN)  # what is drawn now counts
+    gr.on([pad_button.click, upload_button.click, examples.click], None, js=show_result("sketch-face"), **HIDDEN)
+    # What is drawn now counts: faces of another drawing go at once, and no more of them come. Before the live face,
+    # since gradio goes through what an event sets off one by one, and waits for each to end.
+    pad.input(None, None, results.gallery, js="() => []", **HIDDEN)
+    pad.input(None, None, cancels=[drawn, asked, made], **HIDDEN)
+    add_live(model, pad, live, settings, results)
     return results
