@@ -192,6 +192,12 @@ def test_a_person_draws_live(model_dir, tmp_path, portrait):
         pad.press("Remove")
         assert photo.is_hidden()
 
+        # The button does its whole work even if it is pressed while a stroke's face is on its way.
+        pad.stroke((0.3, 0.7), (0.6, 0.7))
+        page.get_by_role("button", name="Draw to face").first.click()
+        page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
+        address, _ = pad.face(address)
+
         # Switched off, the face waits for the button.
         page.locator("#sketch-live input").uncheck()
         pad.stroke((0.2, 0.8), (0.5, 0.9))
