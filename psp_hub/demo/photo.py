@@ -152,9 +152,7 @@ def add_results(seen: gr.Image) -> tuple[Results, Tools]:
     with gr.Accordion("Keep this face for later", open=False):
         gr.Markdown(KEEP_TIP)
         with gr.Row():
-            download = gr.DownloadButton(
-                "Download the numbers", size="md", interactive=False, elem_id="photo-download"
-            )
+            download = gr.DownloadButton("Download the numbers", size="md", elem_id="photo-download")
             load = gr.UploadButton("Load numbers", file_types=[".safetensors"], size="md", elem_id="photo-load")
     latents = gr.State(time_to_live=STATE_SECONDS)
     return Results(face, status, gallery, seen, latents, edit), Tools(vary, keep, steps, refine, stop, download, load)

@@ -74,7 +74,7 @@ def show(paintings: Iterator[Painting | None]) -> Iterator[Any]:
         if painting is None:
             yield gr.skip()
         elif is_new:
-            face, file = compare(painting.before, painting.face), gr.DownloadButton(painting.latents, interactive=True)
+            face, file = compare(painting.before, painting.face), painting.latents
             yield face, gr.update(value=[], visible=False), painting.portrait.ws, painting.portrait, file
             is_new = False
         else:
