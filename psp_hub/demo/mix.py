@@ -31,7 +31,7 @@ CSS = """
 .gradio-container {overflow: clip !important}
 #mix-columns > .column:first-child {position: sticky; top: 8px; align-self: flex-start}
 #mix-face img {max-height: min(70vh, 560px); object-fit: contain}
-#mix-steps .form {display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr))}
+#mix-steps .form {display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); background: none}
 #mix-status {min-height: 0 !important}
 .mix-row .grid-wrap {min-height: 0 !important; padding: 2px !important}
 .mix-row .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr)) !important; gap: 4px}
