@@ -1,8 +1,9 @@
 // What the pad does. gradio runs this with `element`, `trigger` and `props` once the pad is on the page.
 //
 // A drawing is a list of strokes, drawn anew after each change: so undo gives back the same picture, to the byte.
-// props.value is the drawing as the address of a PNG, black on white, or null while there is nothing on the pad; the
-// event "input" tells that a person changed it.
+// props.value is the drawing as the address of a PNG, black on white, or null while there is nothing on the pad. The
+// events "edit" and "input" tell that a person changed it: two, for when gradio drops inputs that pile up and then makes
+// up for the last one, it repeats all that follows from the event, late.
 const SIDE = 512;  // of the picture that is sent, and the unit of all coordinates
 const ERASER = {min: 4, max: 64, size: 24}, PEN = {min: 1, max: 12, size: 2};
 const find = selector => element.querySelector(selector);
@@ -49,7 +50,9 @@ function send() {
   picture.fillRect(0, 0, SIDE, SIDE);
   picture.drawImage(canvas, 0, 0, SIDE, SIDE);
   props.value = isBlank() ? null : sent.toDataURL('image/png');
-  if (document.querySelector(props.live)?.checked) trigger('input');
+  if (!document.querySelector(props.live)?.checked) return;
+  trigger('edit');
+  trigger('input');
 }
 
 function showState() {

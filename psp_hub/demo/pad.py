@@ -22,7 +22,7 @@ MAX_LETTERS = 2_000_000  # of a drawing; the fullest ones have a tenth of that
 def add_pad(elem_id: str, live: str, face: str) -> gr.HTML:
     """A pad; its value is for `read_drawing`. Where the page is put together, the pad is added.
 
-    Its event `input` comes after each stroke, undo, redo and clear of a person while `live` is on.
+    Its events `edit` and `input` come after each stroke, undo, redo and clear of a person while `live` is on.
 
     Args:
         elem_id: of the pad.

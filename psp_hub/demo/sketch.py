@@ -146,9 +146,8 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
     chosen = examples.click(choose_example, examples, [upload, tabs], **QUICK)
     made = chosen.then(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
     gr.on([pad_button.click, upload_button.click, examples.click], None, js=show_result("sketch-face"), **HIDDEN)
-    # What is drawn now counts: faces of another drawing go at once, and no more of them come. Before the live face,
-    # since gradio goes through what an event sets off one by one, and waits for each to end.
-    pad.input(None, None, cancels=[drawn, asked, made], **HIDDEN)
-    pad.input(None, None, results.gallery, js="() => []", **HIDDEN)
+    # What is drawn now counts: faces of another drawing go at once, and no more of them come.
+    pad.edit(None, None, cancels=[drawn, asked, made], **HIDDEN)
+    pad.edit(None, None, results.gallery, js="() => []", **HIDDEN)
     add_live(model, pad, live, settings, results)
     return results
