@@ -438,6 +438,11 @@ class Tab:
     def upload(self, path: Path) -> None:
         self.page.locator("#photo-upload input[type=file]").set_input_files(path)
 
+    def load(self, path: Path) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.get_by_role("button", name="Load numbers").click()
+        chooser.value.set_files(path)
+
     def wait(self, condition: str) -> None:
         self.page.wait_for_function(condition)
 
@@ -507,8 +512,7 @@ def test_a_person_with_a_photo(arguments, tmp_path):
             page.locator("#photo-download").click()
         download.value.save_as(tmp_path / "face.safetensors")
         assert tab.answer(lambda: tab.press("Rebuild the face")) == first
-        load = page.locator("#photo-load input[type=file]")
-        assert tab.answer(lambda: load.set_input_files(tmp_path / "face.safetensors")) == refined
+        assert tab.answer(lambda: tab.load(tmp_path / "face.safetensors")) == refined
 
         tab.choose("Fill in")
         page.locator("#photo-pad canvas").first.wait_for()
