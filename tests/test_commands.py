@@ -260,11 +260,8 @@ def test_a_mask_is_not_overwritten(run, models, photo, tmp_path):
 
 
 @pytest.fixture
-def readme_folder(default_generator, make_encoder, tmp_path, monkeypatch) -> Path:
-    """Where the commands of the README can run: the examples, and untrained models."""
-    for task, kind, channels in (("inversion", "photo", 3), ("inpainting", "masked", 4)):
-        encoder, config = make_encoder(16, 512, channels), PSPConfig(task, kind, "mobilestylegan-ffhq")
-        PSPModel(encoder, default_generator, config).save_pretrained(tmp_path / "runs" / task / "model")
+def readme_folder(default_generator, tmp_path, monkeypatch) -> Path:
+    """Where the commands of the README can run: beside the package with its examples."""
     (tmp_path / "psp_hub").symlink_to(ROOT / "psp_hub")
     monkeypatch.chdir(tmp_path)
     return tmp_path
