@@ -107,23 +107,19 @@ def paint_portrait(
                 yield None
                 continue
             face, gallery, ws = painted
-            latents = Path(folder, "face.safetensors")
-            generator = model.config.base_generator
-            save_latents(
-                latents,
-                torch.from_numpy(ws),
-                generator=str(generator) if generator else None,
-                task=portrait.task,
-                w_avg=model.generator.w_avg,
-            )
-            yield Painting(before, face, gallery, str(latents), replace(portrait, ws=ws))
+            yield Painting(before, face, gallery, str(latents_path(folder)), replace(portrait, ws=ws))
+
+
+def latents_path(folder: str) -> Path:
+    """Of the file that keeps the styles of a face."""
+    return Path(folder, "face.safetensors")
 
 
 @on_gpu
 def work(
     model: PSPModel, portrait: Portrait, wishes: Wishes, folder: str, progress: gr.Progress
 ) -> Iterator[tuple[str, list[tuple[str, str]], np.ndarray] | None]:
-    """What needs the model: the face's file in `folder`, those of its variations, and the styles of the face."""
+    """What needs the model: files of the face, its styles and its variations in `folder`; and the styles."""
     crop, num = portrait.crop, wishes.variations
     if portrait.ws is None:
         progress(0, desc="Reading the photo")
@@ -136,6 +132,8 @@ def work(
     progress((0, num + 1), desc="Painting the face", unit="faces")
     face, gallery = paint(model, ws, portrait, wishes.keep, Path(folder, "face.png")), []
     styles = ws[0].float().cpu().numpy()
+    generator = str(model.config.base_generator) if model.config.base_generator else None
+    save_latents(latents_path(folder), ws, generator=generator, task=portrait.task, w_avg=model.generator.w_avg)
     yield face, gallery, styles
     for i in range(1, num + 1):
         progress((i, num + 1), desc=f"Painting variation {i} of {num}", unit="faces")
