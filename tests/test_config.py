@@ -54,7 +54,8 @@ def test_a_reference_is_saved_under_the_names_of_diffusers(tmp_path):
         (b'{"task": "sketch", "format_version": "1"}', "format_version is '1', expected 1 to 1"),
         (
             b'{"task": "sketch", "num_ws": 16}',
-            "num_ws.*expected `task` and some of base_generator, face_size, format_version, input_kind, num_passes, task",
+            "num_ws.*expected `task` and some of base_generator, face_size, format_version, input_kind, num_passes, "
+            "task",
         ),
         (b'{"input_kind": "drawing"}', "expected `task`"),
         (b'{"task": "sketch"', "not valid JSON"),

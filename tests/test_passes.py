@@ -20,7 +20,7 @@ from training.train import main as train_main
 
 @pytest.fixture
 def generator(generator_dir):
-    """64 px, 8 styles of size 32; pictures of about [-1, 1], or the passes would carry rounding further and further."""
+    """64 px, 8 styles of size 32; pictures of about [-1, 1], lest each pass makes more of the rounding before it."""
     generator = load_generator(generator_dir)
     with torch.no_grad():
         scale = generator.synthesis(generator.w_avg.expand(1, 8, -1)).abs().max()
