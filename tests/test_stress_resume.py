@@ -3,8 +3,8 @@
 import pytest
 from stress_resume import parse_args, stress
 
+# One process with the plain options does nothing that the first setting does not.
 OPTIONS = {
-    "one process": [],
     "two workers, accumulated, with Ranger": ["--workers", "2", "--accumulation", "2", "--optimizer", "ranger"],
     "two processes": ["--processes", "2"],
 }
