@@ -190,6 +190,7 @@ def test_which_picture_is_used(handlers, drawing, on_pad):
         next(handlers["draw_to_face"](None, 0, 1, 1.0, 1.0))
 
 
+@pytest.mark.slow
 def test_api(demo, drawing, tmp_path):
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
     try:

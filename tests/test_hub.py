@@ -107,6 +107,7 @@ def test_a_push_is_one_commit_of_weights_configs_and_card(hub, client, model_dir
     assert not repo.private
 
 
+@pytest.mark.slow
 def test_another_process_loads_the_same_bits_from_one_commit(hub, client, home, model_dir, tmp_path):
     commit = client.push(model_dir, "org/sketch")
     hub.requests.clear()

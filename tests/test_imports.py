@@ -115,6 +115,7 @@ def test_import_is_silent_and_light(tmp_path):
     assert set(modules.read_text().split()).isdisjoint({*OPTIONAL, "training", "app"} - {"accelerate"})
 
 
+@pytest.mark.slow
 def test_import_works_without_the_optional_libraries():
     hidden = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL!r}))"  # None: as if not installed
     assert run_python(f"{hidden}; import psp_hub, psp_hub.cli") == ""

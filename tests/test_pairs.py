@@ -273,6 +273,7 @@ def test_a_store_may_grow(tmp_path, generator_dir, monkeypatch):
     assert len(PairStore([tmp_path])) == 10
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_ends_the_command(tmp_path, generator_dir):
     options = ["--num_pairs", "4", "--num_processes", "2", "--device", "nonsense"]
     with pytest.raises(SystemExit, match="a worker failed.*again to go on"):

@@ -47,6 +47,7 @@ def test_without_convolutions_it_draws_the_mean_of_the_pixels(generator):
     assert torch.allclose(F.adaptive_avg_pool2d(full, 16), F.adaptive_avg_pool2d(drawn, 16), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_fitting_brings_it_closer(generator, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(small_generator, "HELD_OUT", 4)
     images, w = sample_pairs(generator, list(range(12)))

@@ -94,6 +94,7 @@ def test_directions_of_the_painter(model):
     assert painter.name == "mobilestylegan-ffhq" and "smile" in painter.directions
 
 
+@pytest.mark.slow
 def test_start_without_the_generator(model, tmp_path, only_links, monkeypatch):
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
@@ -105,6 +106,7 @@ def test_start_without_the_generator(model, tmp_path, only_links, monkeypatch):
         app.main(["--model", str(tmp_path / "model")])
 
 
+@pytest.mark.slow
 def test_port_in_use(model_dir):
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(SystemExit, match="port"):
         app.main(["--model", str(model_dir), "--port", str(server.getsockname()[1])])
