@@ -13,7 +13,7 @@ from psp_hub import latents
 from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
-from psp_hub.passes import FACE_CHANNELS, encode_in_passes, input_channels
+from psp_hub.passes import check_passes, encode_in_passes, input_channels
 from psp_hub.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.pretrained import Pretrained
 from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
@@ -54,11 +54,7 @@ class PSPModel(nn.Module, Pretrained):
                 f"the encoder writes {encoder.config.num_ws} styles of size {encoder.config.w_dim}, "
                 f"the generator expects {generator.num_ws} of size {generator.w_dim}"
             )
-        if config.num_passes > 1 and input_channels(encoder, config.num_passes) < 1:
-            raise ValueError(
-                f"the encoder takes {encoder.config.in_channels} channels, expected {FACE_CHANNELS} more than the "
-                f"pictures have: with {config.num_passes} passes it sees a face, too"
-            )
+        check_passes(encoder, generator, config.num_passes, config.face_size)
         self.encoder = encoder
         self.generator = generator
         self.config = config

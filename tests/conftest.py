@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from psp_hub import PSPConfig, PSPModel
+from psp_hub.cli import main
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import DISTRIBUTION, ENVIRONMENT_VARIABLE, VERSION, WHEEL
@@ -271,3 +272,18 @@ def alex_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("alex") / "trunk.safetensors"
     save_file(state, path)
     return path
+
+
+@pytest.fixture
+def psp_hub(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Function of what is typed after `psp-hub`: exit code, stdout, stderr."""
+
+    def call(*typed: object) -> tuple[int, str, str]:
+        try:
+            code = main([*map(str, typed)])
+        except SystemExit as error:  # argparse's way out
+            code = error.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

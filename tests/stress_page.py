@@ -37,7 +37,7 @@ ENDPOINT = "/draw_to_face"
 DRAWING = next(iter(sorted((STARTERS / "sketch" / "examples").glob("*.png"))))
 MAX_UPLOAD = 20 * 2**20  # what the page accepts
 HOSTILE_NAMES = (
-    "../../../../tmp/psp-hub-escaped.png",
+    "../psp-hub-escaped.png",
     "..\\..\\psp-hub-escaped.png",
     "<img src=x onerror=alert(1)>.png",
     "face\x01\n.png",

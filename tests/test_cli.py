@@ -19,16 +19,11 @@ from psp_hub.preprocessing import tensor_to_images
 
 
 @pytest.fixture
-def run(model_dir, capsys):
+def run(model_dir, psp_hub):
     """Function of what is typed after `translate`: exit code, stdout, stderr. With the tiny model."""
 
     def call(*typed, model=("--model", model_dir)) -> tuple[int, str, str]:
-        try:
-            code = main(["translate", *map(str, [*typed, *model])])
-        except SystemExit as error:  # argparse's way out
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
+        return psp_hub("translate", *typed, *model)
 
     return call
 

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 
 from psp_hub import PSPConfig, PSPModel, load_latents, save_latents
 from psp_hub.alignment import align_face, find_faces
-from psp_hub.cli import main
 from psp_hub.generators import load_generator
 from psp_hub.inputs import with_hole
 from psp_hub.latents import mix, random_z, truncate
@@ -38,18 +37,8 @@ def models(generator_dir, make_encoder, tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys):
-    """Function of what is typed after `psp-hub`: exit code, stdout, stderr."""
-
-    def call(*typed) -> tuple[int, str, str]:
-        try:
-            code = main([*map(str, typed)])
-        except SystemExit as error:  # argparse's way out
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+def run(psp_hub):
+    return psp_hub
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from psp_hub.config import PSPConfig
 from psp_hub.generators import load_generator
+from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.model import PSPModel
 from psp_hub.passes import encode_in_passes, see_face
 from psp_hub.tasks import get_task
@@ -82,6 +83,15 @@ def test_an_encoder_without_room_for_a_face_is_refused(make_encoder, generator):
         PSPModel(make_encoder(), generator, PSPConfig("sketch", num_passes=2))
 
 
+def test_a_generator_without_previews_draws_the_whole_face(make_encoder):
+    generator = StyleGAN2(64, channel_multiplier=1, w_dim=32, mapping_layers=1, max_channels=16)
+    encoder = make_encoder(generator.num_ws, 32, 6)
+    with pytest.raises(ValueError, match="face_size is 64, expected 256: a StyleGAN2 has no previews"):
+        PSPModel(encoder, generator, PSPConfig("inversion", "photo", num_passes=2, face_size=64))
+    model = PSPModel(encoder, generator, PSPConfig("inversion", "photo", num_passes=2)).eval()
+    assert model.encode(torch.rand(1, 3, 256, 256)).shape == (1, generator.num_ws, 32)
+
+
 def test_gradients_are_those_of_the_passes_one_by_one(model, generator):
     """Each pass is a step of its own: what it starts from is given."""
     x = torch.rand(2, 3, 256, 256) * 2 - 1
@@ -125,6 +135,10 @@ def test_new_channels_change_nothing_at_first(make_encoder, generator, tmp_path,
         parse_args(command("--task", "inpainting", "--pretrained_model_name_or_path", tmp_path / "two"))
     )
     assert more.config.num_passes == 2 and more.in_channels == get_task("inpainting").in_channels == 4
+    fewer = build_model(parse_args(command(*start[:1], tmp_path / "two", "--task", "inversion", "--num_passes", 1)))
+    assert fewer.config.num_passes == 1 and fewer.encoder.config.in_channels == 3
+    nothing = two.encoder(torch.cat([x, torch.zeros_like(x)], dim=1))
+    assert torch.allclose(fewer.encoder.eval()(x), nothing, atol=1e-4)
     mask = torch.rand(2, 1, 256, 256)
     expected = two.encoder(torch.cat([x, face], dim=1))
     assert torch.allclose(more.encoder.eval()(torch.cat([x, mask, face], dim=1)), expected, atol=1e-4)

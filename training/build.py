@@ -96,7 +96,8 @@ def build_model(args: argparse.Namespace) -> PSPModel:
         model = load_model(args.pretrained_model_name_or_path)
         config = PSPConfig(args.task, task.input_kind, model.config.base_generator, **passes_of(args, model.config))
         kept = kept_channels(model, task, config)
-        if kept != {i: i for i in range(encoder_channels(task, config.num_passes))}:
+        channels = encoder_channels(task, config.num_passes)
+        if channels != model.encoder.config.in_channels or len(kept) < channels:
             logger.warning(
                 "%s takes %d channels, the task %r has %d: %s",
                 *(args.pretrained_model_name_or_path, model.in_channels, args.task, task.in_channels),
@@ -219,6 +220,8 @@ def build(args: argparse.Namespace, accelerator: Accelerator) -> Run:
     model.generator.requires_grad_(False).to(accelerator.device)
     task = get_task(args.task)
     losses = build_losses(args, task, model)
+    if args.relit_pairs and losses.weights.keys() <= {"w", "identity", "w_norm"}:
+        raise ValueError("--relit_pairs needs an image loss, such as --l2_weight 1: relit faces have no known w")
     data = load_data(args, task, model.generator)
     encoder = model.encoder.train().requires_grad_(True).to(memory_format=torch.channels_last)
     encoder = prepare_batch_norm(encoder, args.batch_norm, accelerator.device, accelerator.num_processes)

@@ -33,7 +33,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--mixed_share", type=float, default=0.0, help="of pairs whose styles are of three faces: for training in W+"
     )
-    parser.add_argument("--preview", action="store_true", help="a little less exact, in about a third of the time")
+    parser.add_argument("--preview", action="store_true", help="a little less exact, in less time")
     parsed = parser.parse_args(args)
     if not 0 <= parsed.mixed_share <= 1:
         parser.error(f"--mixed_share is {parsed.mixed_share}, expected 0 to 1")

@@ -9,11 +9,14 @@ all weights go on learning from their published values, with the stored pictures
 """
 
 import argparse
+import statistics
+import time
 from copy import deepcopy
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, Subset
@@ -21,12 +24,12 @@ from tqdm import tqdm
 
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
-from psp_hub.generators.mobile_stylegan import MobileStyleGAN, SynthesisNetwork, halve_kernel
+from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from psp_hub.layers import inverse_haar
 from psp_hub.memory import keep_freed_memory
 from training.pairs import PairStore
 
-HELD_OUT = 64
+HELD_OUT, TIMED = 64, 5
 STEPS, BATCH_SIZE, LEARNING_RATE = 400, 8, 2e-4
 
 
@@ -34,24 +37,21 @@ class SmallSynthesis(nn.Module):
     """The synthesis network of a MobileStyleGAN with no feature map above `size` pixels.
 
     Args:
-        network: is copied.
+        generator: its network is copied.
         size: of the last blocks; the pictures have twice as many pixels a side.
 
     Raises:
-        ValueError: a size that is none of the network's own.
+        ValueError: another kind of generator, or a size that it does not have.
     """
 
-    def __init__(self, network: SynthesisNetwork, size: int):
+    def __init__(self, generator: Generator, size: int):
         super().__init__()
-        sizes = [block.conv1.noise.shape[-1] for block in network.blocks]
+        if not isinstance(generator, MobileStyleGAN):
+            raise ValueError(f"only a MobileStyleGAN can be drawn small, got {type(generator).__name__}")
+        sizes = [8 * 2**i for i in range(len(generator.synthesis.blocks))]
         if size not in sizes:
             raise ValueError(f"size is {size}, expected one of {', '.join(map(str, sizes))}")
-        self.network, self.size = deepcopy(network), size
-        for block in self.network.blocks:
-            for conv in (block.conv1, block.conv2):
-                for _ in range((conv.noise.shape[-1] // size).bit_length() - 1):
-                    conv.depthwise.weight.data = halve_kernel(conv.depthwise.weight.data)
-                conv.noise = F.adaptive_avg_pool2d(conv.noise, min(size, conv.noise.shape[-1]))
+        self.network, self.size = deepcopy(generator.synthesis), size
 
     @property
     def image_size(self) -> int:
@@ -59,18 +59,11 @@ class SmallSynthesis(nn.Module):
 
     def forward(self, ws: Tensor) -> Tensor:
         """Styles [N, num_ws, w_dim] to pictures [N, 3, 2 * size, 2 * size], about [-1, 1], with constant noise."""
-        network = self.network
-        x = network.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        x = network.conv(x, ws[:, 0], "const", None)  # [N, C, 4, 4]
-        for i, block in enumerate(network.blocks):
-            w1, w2 = ws[:, 2 * i + 1], ws[:, 2 * i + 2]
-            x = x * block.up(w1)
-            # A pixel of the low-pass band is twice the mean of the four that it would become.
-            x = inverse_haar(x) if x.shape[-1] < self.size else x[:, : x.shape[1] // 4] / 2
-            x = block.conv1(x, w1, "const", None)  # [N, C, min(8 * 2^i, size), ...]
-            x = block.conv2(x, w2, "const", None)
-        x = network.to_img(x * network.to_img_modulation(ws[:, -1]))  # [N, 12, size, size]
-        return inverse_haar(x)  # [N, 3, 2 * size, 2 * size]
+        return inverse_haar(self.network.preview_bands(ws, self.size))
+
+    def save(self, path: Path) -> None:
+        state = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(state, path, metadata={"size": str(self.size)})
 
     @classmethod
     def from_file(cls, path: str | Path, generator: Generator) -> "SmallSynthesis":
@@ -79,27 +72,16 @@ class SmallSynthesis(nn.Module):
         Raises:
             ValueError: another kind of generator, or another file.
         """
-        state = load_file(path)
-        last = max((name for name in state if name.endswith("conv2.noise")), default=None)
-        if last is None:
+        with safe_open(path, "pt") as file:
+            size = (file.metadata() or {}).get("size", "")
+        if not size.isdecimal():
             raise ValueError(f"{path} is not of training/small_generator.py")
-        small = build_small(generator, state[last].shape[-1])
+        small = cls(generator, int(size))
         try:
-            small.load_state_dict(state, strict=True)
+            small.load_state_dict(load_file(path), strict=True)
         except RuntimeError as error:
             raise ValueError(f"{path} does not fit this generator: {error}") from error
         return small.eval().requires_grad_(False)
-
-
-def build_small(generator: Generator, size: int) -> SmallSynthesis:
-    """The small generator before it is fitted.
-
-    Raises:
-        ValueError: another kind of generator, or a size that it does not have.
-    """
-    if not isinstance(generator, MobileStyleGAN):
-        raise ValueError(f"only a MobileStyleGAN can be drawn small, got {type(generator).__name__}")
-    return SmallSynthesis(generator.synthesis, size)
 
 
 @torch.no_grad()
@@ -110,6 +92,19 @@ def picture_error(small: SmallSynthesis, num_ws: int, pairs: Subset) -> float:
         drawn = small(w[:, None].expand(-1, num_ws, -1)).float()
         errors.append((drawn - F.adaptive_avg_pool2d(images, drawn.shape[-1])).square().mean(dim=(1, 2, 3)))
     return torch.cat(errors).mean().item()
+
+
+def seconds(network: nn.Module, ws: Tensor) -> float:
+    """Median of drawing pictures one by one and following the gradient back to the styles, in bfloat16."""
+    network.requires_grad_(False)
+    durations = []
+    for one in ws.split(1):
+        start, one = time.perf_counter(), one.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            images = network(one)
+        torch.autograd.grad(images.float().square().mean(), one)
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations)
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -126,7 +121,7 @@ def main(args: argparse.Namespace) -> None:
     keep_freed_memory()
     torch.manual_seed(0)
     generator = load_generator(args.generator)
-    small = build_small(generator, args.size)
+    small = SmallSynthesis(generator, args.size)
     pairs = PairStore(args.pairs_dir)
     held_out, rest = Subset(pairs, range(HELD_OUT)), Subset(pairs, range(HELD_OUT, len(pairs)))
     print(f"error on {HELD_OUT} held-out faces, not fitted: {picture_error(small, generator.num_ws, held_out):.5f}")
@@ -143,8 +138,11 @@ def main(args: argparse.Namespace) -> None:
         optimizer.step()
         scheduler.step()
         progress.set_postfix(loss=loss.item())
-    save_file({key: value.contiguous() for key, value in small.state_dict().items()}, args.output)
+    small.save(args.output)
     print(f"error on {HELD_OUT} held-out faces: {picture_error(small.eval(), generator.num_ws, held_out):.5f}")
+    ws = pairs.w[:TIMED, None].expand(-1, generator.num_ws, -1).float()
+    ratio = seconds(generator.synthesis, ws) / seconds(small, ws)
+    print(f"seconds of the generator over its own, forward and back: {ratio:.1f}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,26 @@ PICTURE = {"format": "png", "interactive": False}
 ROLL_DICE = "() => Math.floor(Math.random() * 1000000)"
 
 
+def add_painter(elem_id: str, brush: gr.Brush, eraser_size: int, visible: bool = True) -> gr.ImageEditor:
+    """A square sheet to paint on, in one layer."""
+    return gr.ImageEditor(
+        show_label=False,
+        type="pil",
+        image_mode="RGBA",
+        format="png",
+        canvas_size=(PAD_SIDE, PAD_SIDE),
+        fixed_canvas=True,
+        sources=(),
+        layers=False,
+        transforms=(),
+        brush=brush,
+        eraser=gr.Eraser(default_size=eraser_size),
+        visible=visible,
+        elem_id=elem_id,
+        elem_classes="pad",
+    )
+
+
 def take_brush(pad: str) -> str:
     """JavaScript. Without it, the first stroke does nothing: gradio's pad opens, and is cleared, with no tool."""
     return f"""async () => {{

@@ -11,12 +11,12 @@ from psp_hub.demo.comparison import add_comparison
 from psp_hub.demo.crops import BRUSH
 from psp_hub.demo.parts import (
     HIDDEN,
-    PAD_SIDE,
     PICTURE,
     QUICK,
     STATE_SECONDS,
     Results,
     add_examples,
+    add_painter,
     add_settings,
     example_files,
     fit_pad,
@@ -29,8 +29,6 @@ from psp_hub.demo.portraits import MAX_STEPS
 from psp_hub.model import PSPModel
 
 TITLE = "Photo"
-
-
 SEED_HINT = "This number picks what the variations change."
 REFINE_TIP = "The painter compares its face with your photo again and again, and moves closer with every step."
 EMPTY = "The face comes here, beside your photo."
@@ -46,25 +44,6 @@ PREPARE_PAD = f"""async () => {{
     await ({take_brush("photo-pad")})();
     await ({fit_pad("photo-pad")})();
 }}"""
-
-
-def add_pad() -> gr.ImageEditor:
-    return gr.ImageEditor(
-        show_label=False,
-        type="pil",
-        image_mode="RGBA",
-        format="png",
-        canvas_size=(PAD_SIDE, PAD_SIDE),
-        fixed_canvas=True,
-        sources=(),
-        layers=False,
-        transforms=(),
-        brush=gr.Brush(default_size=BRUSH_SIZE, colors=[BRUSH], color_mode="fixed"),
-        eraser=gr.Eraser(default_size=BRUSH_SIZE),
-        visible=False,
-        elem_id="photo-pad",
-        elem_classes="pad",
-    )
 
 
 @dataclass(frozen=True)
@@ -116,7 +95,8 @@ def add_source(models: Mapping[str, PSPModel], files: Mapping[str, list[str]]) -
         preview = gr.Image(
             label="What the network sees", buttons=[], visible=False, elem_id="photo-seen", height=300, **PICTURE
         )
-        pad = add_pad()
+        brush = gr.Brush(default_size=BRUSH_SIZE, colors=[BRUSH], color_mode="fixed")
+        pad = add_painter("photo-pad", brush, BRUSH_SIZE, visible=False)
         button = gr.Button(mode.button, variant="primary", size="lg", elem_id="photo-make")
         examples = {name: add_examples(files[name], MODES[name].examples) for name in models}
         for name, dataset in examples.items():

@@ -14,6 +14,7 @@ from psp_hub.demo.parts import (
     QUICK,
     Results,
     add_examples,
+    add_painter,
     add_results,
     add_settings,
     example_files,
@@ -150,24 +151,6 @@ def add_legend() -> tuple[gr.Radio, gr.Slider]:
     return part, size
 
 
-def add_pad() -> gr.ImageEditor:
-    return gr.ImageEditor(
-        show_label=False,
-        type="pil",
-        image_mode="RGBA",
-        format="png",
-        canvas_size=(PAD_SIDE, PAD_SIDE),
-        fixed_canvas=True,
-        sources=(),
-        layers=False,
-        transforms=(),
-        brush=make_brush("hair", BRUSH_SIZE),
-        eraser=gr.Eraser(default_size=BRUSH_SIZE),
-        elem_id="segmentation-pad",
-        elem_classes="pad",
-    )
-
-
 def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
     """What makes faces: of a map's file, of what is on the painter, and of a map that the painter starts from."""
 
@@ -232,7 +215,7 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
     part, size = add_legend()  # above both columns, so that map and face lie side by side
     with gr.Row():
         with gr.Column():
-            pad = add_pad()
+            pad = add_painter("segmentation-pad", make_brush("hair", BRUSH_SIZE), BRUSH_SIZE)
             button = gr.Button("Map to face", variant="primary", size="lg")
             examples = add_examples(files, "Or start from an example")
             gr.Markdown(NO_PHOTO_TIP if parser is None else START_TIP)

@@ -163,6 +163,10 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: wrong shape of `ws`, or another size.
         """
+        return self.preview_bands(ws, size)[:, :3] / 2
+
+    def preview_bands(self, ws: Tensor, size: int) -> Tensor:
+        """The wavelet bands of a preview, [N, 12, size, size]: the first three are its low-pass band."""
         check_ws(ws, self.num_ws, self.conv.modulation.in_features)
         sizes = [4 * 2**i for i in range(len(self.blocks) + 1)]
         if size not in sizes:
@@ -172,8 +176,7 @@ class SynthesisNetwork(nn.Module):
         for i, block in enumerate(self.blocks):
             styles = ws[:, 2 * i + 1 : 2 * i + 3]
             x = block(x, styles, "const", None) if x.shape[-1] < size else block.preview(x, styles)
-        x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, size, size]
-        return x[:, :3] / 2
+        return self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, size, size]
 
 
 class MobileStyleGAN(ModelMixin, ConfigMixin):
