@@ -334,6 +334,16 @@ def test_what_a_preview_leaves_out(tiny_generator, size):
 def test_sizes_that_have_no_preview(tiny_generator, size):
     with pytest.raises(ValueError, match=f"size is {size}, expected one of 4, 8, 16, 32"):
         tiny_generator.synthesis.preview(torch.zeros(1, 8, 32), size)
+    with pytest.raises(ValueError, match=f"size is {2 * size}, expected one of 8, 16, 32, 64"):
+        tiny_generator.synthesis.preview(torch.zeros(1, 8, 32), 2 * size, rough=True)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_a_rough_preview_has_the_colours_of_one_of_half_the_size(tiny_generator, size):
+    ws = torch.randn(2, 8, 32)
+    rough = tiny_generator.synthesis.preview(ws, size, rough=True)
+    assert rough.shape == (2, 3, size, size) and rough.std() > F.avg_pool2d(rough, 2).std()
+    torch.testing.assert_close(F.avg_pool2d(rough, 2), tiny_generator.synthesis.preview(ws, size // 2))
 
 
 @pytest.mark.slow
@@ -343,6 +353,8 @@ def test_previews_of_faces(default_generator):
     exact = F.adaptive_avg_pool2d(default_generator.synthesis(ws), 256)
     preview = default_generator.synthesis.preview(ws, 256)
     assert (preview - exact).square().mean() < 0.02 * exact.var()
+    rough = default_generator.synthesis.preview(ws, 256, rough=True)
+    assert (rough - exact).square().mean() < 0.08 * exact.var()
     target = exact.detach().flip(0)
     ours, theirs = (torch.autograd.grad((x - target).square().mean(), ws)[0] for x in (preview, exact))
     assert F.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.98

@@ -25,7 +25,6 @@ from tqdm import tqdm
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
-from psp_hub.layers import inverse_haar
 from psp_hub.memory import keep_freed_memory
 from training.pairs import PairStore
 
@@ -59,7 +58,7 @@ class SmallSynthesis(nn.Module):
 
     def forward(self, ws: Tensor) -> Tensor:
         """Styles [N, num_ws, w_dim] to pictures [N, 3, 2 * size, 2 * size], about [-1, 1], with constant noise."""
-        return inverse_haar(self.network.preview_bands(ws, self.size))
+        return self.network.preview(ws, self.image_size, rough=True)
 
     def save(self, path: Path) -> None:
         state = {name: value.contiguous() for name, value in self.state_dict().items()}

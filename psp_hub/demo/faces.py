@@ -58,11 +58,21 @@ def whole_number(value: float | None, name: str, low: int, high: int) -> int:
     return int(value)
 
 
+def fill_in(model: PSPModel, ws: Tensor, seed: int, strength: float) -> Tensor:
+    """Styles [1, num_ws, w_dim] with what the input leaves open taken from `seed`."""
+    return model.mix(ws, seed=seed, groups=mixed_groups(model.config.task), strength=strength)
+
+
 @torch.no_grad()
 def paint(model: PSPModel, ws: Tensor, seed: int, strength: float) -> tuple[Image.Image, np.ndarray]:
     """Paint the face `ws` with what the input leaves open taken from `seed`; returns it with its styles."""
-    mixed = model.mix(ws, seed=seed, groups=mixed_groups(model.config.task), strength=strength)
-    return tensor_to_images(model.decode(mixed))[0], mixed[0].float().cpu().numpy()
+    mixed = fill_in(model, ws, seed, strength)
+    return tensor_to_images(model.decode(mixed))[0], latents_of(mixed)
+
+
+def latents_of(ws: Tensor) -> np.ndarray:
+    """Styles [1, num_ws, w_dim] of one face as the page keeps them."""
+    return ws[0].float().cpu().numpy()
 
 
 def save_face(face: Image.Image, folder: str, seed: int, suffix: str = ".png") -> str:

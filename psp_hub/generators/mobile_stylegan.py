@@ -147,7 +147,7 @@ class SynthesisNetwork(nn.Module):
         x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, R / 2, R / 2]
         return inverse_haar(x)  # [N, 3, R, R]
 
-    def preview(self, ws: Tensor, size: int) -> Tensor:
+    def preview(self, ws: Tensor, size: int, rough: bool = False) -> Tensor:
         """Draw small images in less time: nearly `forward`'s, averaged over squares of pixels; with the stored noise.
 
         Layers of more than `size` pixels see the low-pass band of their input alone, at `size` pixels. At a quarter of
@@ -155,7 +155,8 @@ class SynthesisNetwork(nn.Module):
 
         Args:
             ws: [N, num_ws, w_dim].
-            size: a power of two, from 4 to half the resolution.
+            size: a power of two, from 4 (8 if rough) to half the resolution (all of it if rough).
+            rough: the layers have at most half the size: less exact, in about half the time again.
 
         Returns:
             Images [N, 3, size, size], about [-1, 1].
@@ -163,20 +164,18 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: wrong shape of `ws`, or another size.
         """
-        return self.preview_bands(ws, size)[:, :3] / 2
-
-    def preview_bands(self, ws: Tensor, size: int) -> Tensor:
-        """The wavelet bands of a preview, [N, 12, size, size]: the first three are its low-pass band."""
         check_ws(ws, self.num_ws, self.conv.modulation.in_features)
-        sizes = [4 * 2**i for i in range(len(self.blocks) + 1)]
+        sizes = [(8 if rough else 4) * 2**i for i in range(len(self.blocks) + 1)]
         if size not in sizes:
             raise ValueError(f"size is {size!r}, expected one of {', '.join(map(str, sizes))}")
+        largest = size // 2 if rough else size  # of the feature maps
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv(x, ws[:, 0], "const", None)  # [N, C, 4, 4]
         for i, block in enumerate(self.blocks):
             styles = ws[:, 2 * i + 1 : 2 * i + 3]
-            x = block(x, styles, "const", None) if x.shape[-1] < size else block.preview(x, styles)
-        return self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, size, size]
+            x = block(x, styles, "const", None) if x.shape[-1] < largest else block.preview(x, styles)
+        bands = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, largest, largest], low-pass first
+        return inverse_haar(bands) if rough else bands[:, :3] / 2
 
 
 class MobileStyleGAN(ModelMixin, ConfigMixin):
