@@ -168,7 +168,9 @@ def settle(options: argparse.Namespace, model: PSPModel) -> None:
     ):
         if value is not None and kind != expected:
             raise ValueError(f"{name} is for {noun}, but {task} takes pictures of the kind {kind}")
-    if options.refine:
+    if options.refine is None:
+        options.refine = TASKS[task].refinement_steps if task in TASKS else 0
+    elif options.refine:
         check_refinable(task)
     if options.factor is not None and not (options.refine and is_small(task)):
         raise ValueError("--factor is for super-resolution with --refine")
@@ -218,9 +220,9 @@ def add_translate(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--refine",
         type=number(int, 0, MAX_STEPS),
-        default=0,
         metavar="STEPS",
-        help="for photos: come closer to IN in so many steps, such as 20; each takes about as long as a face",
+        help="for photos: come closer to IN in so many steps; each takes about as long as a face (default: 20 for "
+        "super-resolution, else 0)",
     )
     parser.add_argument(
         "--factor",

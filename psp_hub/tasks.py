@@ -21,6 +21,8 @@ class TaskSpec:
         random_flip: mirror half of the photos that training draws its targets from.
         shown: what the input shows of the face that is looked for, so that refinement can compare the two: `all`, a
             `small` picture of it, or its `known` part; None if it is another kind of picture.
+        refinement_steps: that the demo and the command line take if nothing else is said. What super-resolution
+            answers has to be the input once it is made as small; encoders alone come near to it only.
     """
 
     in_channels: int
@@ -31,6 +33,7 @@ class TaskSpec:
     source_options: Mapping[str, Any] = field(default_factory=dict)
     random_flip: bool = False
     shown: Literal["all", "small", "known"] | None = None
+    refinement_steps: int = 0
 
 
 def weights(**given: float) -> dict[str, float]:
@@ -69,6 +72,7 @@ TASKS = {
         source_options={"factors": (1, 2, 4, 8, 16, 32)},
         loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
         shown="small",
+        refinement_steps=20,
     ),
     # Input and target are mirrored independently, so that the answer that errs least is a frontal face.
     "frontalization": TaskSpec(

@@ -71,7 +71,7 @@ def drawn(model: PSPModel, ws: torch.Tensor) -> list[np.ndarray]:
 @pytest.mark.parametrize("task", ["inversion", "super-resolution", "frontalization"])
 def test_photos(run, models, photo, tmp_path, task):
     model = PSPModel.from_pretrained(models(task))
-    typed = [] if task == "super-resolution" else ["--no-align"]  # small pictures are taken as they are
+    typed = ["--refine", 0] if task == "super-resolution" else ["--no-align"]  # small pictures are taken as they are
     assert run("translate", photo, "-o", tmp_path / "face.png", "--model", models(task), *typed)[0] == 0
     assert np.array_equal(pixels(tmp_path / "face.png"), pixels(model(Image.open(photo)).images[0]))
 
@@ -129,7 +129,7 @@ def test_the_largest_face_is_cut_out(run, models, tmp_path, task):
     assert len(faces) == 2 and faces[0].points[0, 0] < 400
     size = 256 if task == "inversion" else round(faces[0].side)
     expected = PSPModel.from_pretrained(models(task))(align_face(crowd, faces[0], size).image).images[0]
-    typed = ["--align"] if task == "super-resolution" else []
+    typed = ["--align", "--refine", 0] if task == "super-resolution" else []
     code, _, err = run(
         "translate", tmp_path / "crowd.png", "-o", tmp_path / "face.png", "--model", models(task), *typed
     )
@@ -156,6 +156,14 @@ def test_refined(run, models, photo, tmp_path, task, typed, options):
     ws = model.refine(picture, steps=2, **options)
     assert np.array_equal(pixels(target), drawn(model, ws)[0])
     assert not np.array_equal(pixels(target), pixels(model(picture).images[0]))
+
+
+def test_what_is_small_is_refined_unless_it_is_said_otherwise(run, models, photo, tmp_path):
+    model, picture = PSPModel.from_pretrained(models("super-resolution")), Image.open(photo)
+    typed = ("translate", photo, "--model", models("super-resolution"), "-o")
+    assert run(*typed, tmp_path / "refined.png")[0] == run(*typed, tmp_path / "quick.png", "--refine", 0)[0] == 0
+    assert np.array_equal(pixels(tmp_path / "refined.png"), drawn(model, model.refine(picture, steps=20))[0])
+    assert np.array_equal(pixels(tmp_path / "quick.png"), pixels(model(picture).images[0]))
 
 
 # Latents
@@ -219,7 +227,7 @@ def test_a_folder_of_latents(run, generator_dir, tmp_path):
         ("frontalization", ["--refine", "2"], "frontalization cannot be refined"),
         ("inversion", ["--refine", "-1"], "got -1, expected 0 to"),
         ("inversion", ["--refine", "2", "--factor", "4"], "--factor is for super-resolution with --refine"),
-        ("super-resolution", ["--factor", "4"], "--factor is for super-resolution with --refine"),
+        ("super-resolution", ["--factor", "4", "--refine", "0"], "--factor is for super-resolution with --refine"),
         ("inversion", ["--mask", "masks"], "--mask is for photos with a missing part, but inversion takes pictures"),
         ("sketch", ["--align"], "--align is for whole photos, but sketch takes pictures of the kind drawing"),
         ("inpainting", ["--align"], "--align is for whole photos"),

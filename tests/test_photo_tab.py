@@ -268,6 +268,14 @@ def test_refinement_comes_closer(models, crop, gapped, task):
     assert error(answers[-1].portrait) < 0.95 * error(make(model, crop)[0])
 
 
+def test_what_is_small_is_refined_at_once(models, handlers, crop):
+    for task, steps in (("inversion", 0), ("super-resolution", 20)):
+        *waiting, last = handlers.make(task, crop, None, True, 1, 0, 0.5, 1.0)
+        assert len(waiting) == steps
+        *_, expected = make_portrait(models[task], crop, Wishes(steps=steps), gr.Progress())
+        assert np.array_equal(last[2], expected.portrait.ws)
+
+
 def test_latents_come_back_as_the_same_face(models, crop, tmp_path):
     model = models["inversion"]
     *_, painting = make_portrait(model, crop, Wishes(), gr.Progress())
@@ -384,6 +392,8 @@ def test_api(models, tmp_path, monkeypatch):
         refined = client.predict(photo=handle_file(CHILD), steps=3, api_name="/reconstruct")[3]
         assert not load_latents(refined).ws.equal(load_latents(latents).ws)
         assert len(client.predict(photo=handle_file(TINY), variations=2, api_name="/upscale")[1]) == 2
+        defaults = {name: end["parameters"][-1]["parameter_default"] for name, end in endpoints.items()}
+        assert defaults == {"/reconstruct": 0, "/upscale": 20, "/fill_in": 0}
 
         Image.new("L", (256, 256)).save(tmp_path / "nothing.png")
         mask = Image.open(GAPPED).getchannel("A").point(lambda value: 255 - value)

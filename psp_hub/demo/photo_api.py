@@ -10,6 +10,7 @@ from psp_hub.demo.faces import MAX_VARIATIONS, Problem
 from psp_hub.demo.parts import PICTURE, WORK
 from psp_hub.demo.portraits import MAX_STEPS, Wishes, make_portrait
 from psp_hub.model import PSPModel
+from psp_hub.tasks import get_task
 
 
 def given(photo: str | None) -> str:
@@ -127,10 +128,14 @@ def add_endpoints(models: Mapping[str, PSPModel]) -> None:
         variations = gr.Slider(0, MAX_VARIATIONS, 0, step=1, label="Number of variations")
         strength = gr.Slider(0, 1, 0.5, label="Strength of variation")
         likeness = gr.Slider(0.3, 1, 1, label="Likeness")
-        steps = gr.Slider(0, MAX_STEPS, 0, step=1, label="Steps of refinement")
+        sliders = {  # by task, for what it starts with is what programs get that leave the parameter out
+            task: gr.Slider(0, MAX_STEPS, get_task(task).refinement_steps, step=1, label="Steps of refinement")
+            for task in models
+        }
         face, crop = gr.Image(label="Face", **PICTURE), gr.Image(label="What the network saw", **PICTURE)
         gallery, latents = gr.Gallery(label="Variations", **PICTURE), gr.File(label="Numbers of the face")
-    settings, outputs = [seed, variations, strength, likeness, steps], [face, gallery, crop, latents]
-    for task in models:
+    outputs = [face, gallery, crop, latents]
+    for task, steps in sliders.items():
+        settings = [seed, variations, strength, likeness, steps]
         inputs = [photo, mask, keep, *settings] if task == "inpainting" else [photo, *settings]
         button.click(makers[task], inputs, outputs, api_name=makers[task].__name__, **WORK)

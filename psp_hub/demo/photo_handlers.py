@@ -12,6 +12,7 @@ from psp_hub.demo.faces import Problem
 from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.demo.portraits import Painting, Portrait, Wishes, load_portrait, make_portrait, paint_portrait
 from psp_hub.model import PSPModel
+from psp_hub.tasks import get_task
 
 TIP = "Move the line to compare. Your photo stays on the computer that runs this page."
 NO_FACE = "There is no face yet. Make one first."
@@ -156,7 +157,7 @@ class Handlers:
     ) -> Iterator[Any]:
         """For an example: what the painter shows cannot be asked for as soon as it is there."""
         variations = 0 if task == "inversion" else variations  # a photo leaves little open: they come when asked for
-        wishes = Wishes(seed, variations, strength, likeness, keep=keep)
+        wishes = Wishes(seed, variations, strength, likeness, get_task(task).refinement_steps, keep)
         yield from show(make_portrait(self.models[task], crop, wishes, progress))
 
     def refine(
