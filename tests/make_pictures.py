@@ -16,17 +16,25 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from psp_hub import PSPModel
+from psp_hub.demo.portraits import VARIED
 from psp_hub.label_maps import PALETTE
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import STARTERS
 from psp_hub.preprocessing import prepare_drawing, prepare_labels, tensor_to_images
-from psp_hub.tasks import mixed_groups
+from psp_hub.tasks import get_task, mixed_groups
 
 SIDE, GAP = 200, 6  # of one picture in the grid, and between two
 QUALITY = 82
 NUM_VARIATIONS = 3
 STRENGTH = 0.8
-ROWS = (("sketch", "young-woman"), ("sketch", "child"), ("segmentation", "woman-with-hat"), ("segmentation", "man"))
+ROWS = (
+    ("sketch", "young-woman"),
+    ("sketch", "child"),
+    ("segmentation", "woman-with-hat"),
+    ("segmentation", "man"),
+    ("super-resolution", "woman-16px"),
+    ("inpainting", "woman-eyes"),
+)
 DESKTOP, PHONE = {"width": 1280, "height": 1000}, {"width": 390, "height": 844}
 # The work of a tab is over when the line below its face says so.
 READY = "tab => document.querySelector(`#${tab}-status .wrap`)?.classList.contains('hide')"
@@ -34,9 +42,13 @@ FULL_SIZE = "tab => document.querySelector(`#${tab}-face img`)?.naturalWidth ===
 
 
 def seen(task: str, picture: Image.Image) -> Image.Image:
-    """What a person drew or painted, in colours."""
+    """What a person drew, painted or has, in colours."""
     if task == "sketch":
         return prepare_drawing(picture).convert("RGB")
+    if task == "super-resolution":
+        return picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    if task == "inpainting":
+        return Image.composite(picture.convert("RGB"), Image.new("RGB", picture.size, "grey"), picture.getchannel("A"))
     labels = prepare_labels(picture).convert("P")
     labels.putpalette([value for colour in PALETTE for value in colour])
     return labels.convert("RGB")
@@ -53,7 +65,13 @@ def results() -> Image.Image:
             models[task] = PSPModel.from_pretrained(STARTERS / task, generator=generator)
         model, picture = models[task], Image.open(STARTERS / task / "examples" / f"{name}.png")
         ws = model.encode(picture)
-        options = {"groups": mixed_groups(task), "strength": STRENGTH, "num_variations": NUM_VARIATIONS}
+        if steps := get_task(task).refinement_steps:
+            ws = model.refine(picture, ws, steps)
+        options = {
+            "groups": VARIED.get(task, mixed_groups(task)),
+            "strength": STRENGTH,
+            "num_variations": NUM_VARIATIONS,
+        }
         varied = model.mix(ws, seed=1, **options)
         faces = [tensor_to_images(model.decode(one))[0] for one in (ws, *varied.split(1))]
         for column, one in enumerate([seen(task, picture), *faces]):
@@ -119,6 +137,13 @@ def screenshots(folder: Path) -> None:
         open_tab(page, "Segmentation")
         try_example(page, "segmentation", 2)
         shoot(page, folder, "segmentation", DESKTOP)
+        open_tab(page, "Photo")
+        page.get_by_role("radio", name="Fill in").click()
+        page.get_by_text("paint over what is missing").wait_for()
+        page.wait_for_timeout(1000)
+        try_example(page, "photo", 3)
+        page.locator("#photo-face input").fill("50")
+        shoot(page, folder, "photo", DESKTOP)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The page: the handlers with a tiny model, the API of a running page, and the page in a browser."""
 
+import io
 import json
 import os
 import struct
@@ -305,9 +306,16 @@ def test_a_person_at_the_page(first_start, tmp_path):
         assert not overflows()
         shoot("phone")
         assert "Traceback" not in log.read_text()
-        page.reload()  # gradio reports an upload that this cuts off as an exception
+        page.set_viewport_size({"width": 1280, "height": 1000})
+        button.click()
+        page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
+        page.reload()  # in the middle of the work, which gradio reports as an exception
         page.locator("#sketch-pad canvas").wait_for()
         assert not overflows()
+        open_accordion(page, "More settings")
+        page.get_by_label("number input for Number of variations").fill("2")
+        draw_face(page)
+        assert Image.open(io.BytesIO(press(0))).size == (1024, 1024)
     assert troubles == []
 
 
