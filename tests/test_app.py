@@ -309,14 +309,15 @@ def test_a_person_at_the_page(first_start, tmp_path):
         page.set_viewport_size({"width": 1280, "height": 1000})
         button.click()
         page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
-        page.reload()  # in the middle of the work, which gradio reports as an exception
+        assert troubles == []
+        page.reload()  # in the middle of the work: gradio tells the console that it lost the connection
         page.locator("#sketch-pad canvas").wait_for()
         assert not overflows()
         open_accordion(page, "More settings")
         page.get_by_label("number input for Number of variations").fill("2")
         draw_face(page)
         assert Image.open(io.BytesIO(press(0))).size == (1024, 1024)
-    assert troubles == []
+    assert all("AbortError" in trouble or "onnection" in trouble for trouble in troubles), troubles
 
 
 def test_edit_needs_a_face(demo, handlers, model, drawing):
