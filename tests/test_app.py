@@ -56,15 +56,15 @@ def faces(model: PSPModel, picture: str, seed: float | None = 0, **options: floa
 
 def test_the_face_comes_first_then_its_variations(model, drawing):
     answers = []
-    for face, gallery, seen, latents in make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
+    for face, gallery, seen, painted in make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
         with Image.open(face) as image:
             assert (image.format, image.size) == ("PNG", (64, 64))
         with Image.open(seen) as image:
             assert (image.mode, image.size) == ("L", (256, 256))
-        assert (latents.dtype, latents.shape) == (np.float32, (8, 32))
-        painted = tensor_to_images(model.decode(torch.from_numpy(latents)[None]))[0]
+        assert (painted.ws.dtype, painted.ws.shape) == (np.float32, (8, 32))
+        again = tensor_to_images(model.decode(torch.from_numpy(painted.ws)[None]))[0]
         with Image.open(face) as image:
-            assert painted.tobytes() == image.tobytes()
+            assert again.tobytes() == image.tobytes()
         answers.append((Path(face).name, [(Path(path).name, caption) for path, caption in gallery]))
     names = [(f"face-seed-{seed}.png", f"seed {seed}") for seed in (8, 9, 10)]
     assert answers == [("face-seed-7.png", names[:i]) for i in range(4)]
@@ -323,6 +323,6 @@ def test_a_person_at_the_page(first_start, tmp_path):
 def test_edit_needs_a_face(demo, handlers, model, drawing):
     with pytest.raises(Problem, match="There is no face yet"):
         handlers["take"](None)
-    *_, latents = next(handlers["draw_to_face"](drawing, 3, 1, 1.0, 1.0))
-    recipe, tabs = handlers["take"](latents)
-    assert (recipe.start == latents).all() and tabs.selected == "mix"
+    *_, painted = next(handlers["draw_to_face"](drawing, 3, 1, 1.0, 1.0))
+    recipe, tabs = handlers["take"](painted)
+    assert (recipe.start == painted.ws).all() and tabs.selected == "mix"

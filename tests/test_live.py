@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -13,7 +13,7 @@ from browser import drag, open_page, serve
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
-from psp_hub.demo.faces import Problem, make_faces
+from psp_hub.demo.faces import Painted, Problem, make_faces
 from psp_hub.demo.live import NOTHING, follow_settings, follow_stroke, paint_preview
 from psp_hub.demo.pad import MAX_LETTERS, PREFIX, read_drawing
 from psp_hub.model import PSPModel
@@ -39,9 +39,9 @@ def read(updates: Iterator) -> list[tuple]:
             Path(face).suffix,
             Path(face).read_bytes(),
             Image.open(seen).copy() if isinstance(seen, str) else seen,
-            latents,
+            painted,
         )
-        for face, seen, latents in updates
+        for face, seen, painted in updates
     ]
 
 
@@ -52,35 +52,54 @@ def button_face(model: PSPModel, drawing: Image.Image, seed: int) -> bytes:
 
 
 def test_a_stroke_gives_a_preview_then_the_face(model, drawing, on_pad):
-    preview, full = read(follow_stroke(model, True, on_pad(drawing), 3, 0.5, 1.0))
+    preview, full = read(follow_stroke(model, True, on_pad(drawing), None, 3, 0.5, 1.0))
     assert (preview[0], full[0]) == (".jpg", ".png")
     assert full[1] == button_face(model, drawing, 3), "as if the button were pressed"
     quick, sharp = (Image.open(io.BytesIO(file)) for file in (preview[1], full[1]))
     assert quick.size == sharp.size
-    ws = torch.from_numpy(full[3])[None]
+    ws = torch.from_numpy(full[3].ws)[None]
     expected = np.asarray(paint_preview(model.generator, ws), np.float32)
     assert np.abs(np.asarray(quick, np.float32) - expected).mean() < 6 < expected.std(), (
         "a preview, less what JPEG takes"
     )
-    assert full[3].shape == (8, 32) and full[2] == prepare_drawing(drawing)
+    assert full[3].ws.shape == (8, 32) and full[2] == prepare_drawing(drawing)
 
 
-def test_settings_paint_the_same_drawing_anew(model, drawing):
-    seen = np.asarray(prepare_drawing(drawing).convert("RGB"))  # as gradio hands over a picture that it shows
-    ((suffix, face, _, latents),) = read(follow_settings(model, True, seen, 4, 0.5, 1.0))
-    assert suffix == ".png" and face == button_face(model, drawing, 4) and latents.shape == (8, 32)
+@pytest.fixture
+def painted(model, drawing) -> Painted:
+    """The face that the button made of the drawing with seed 3."""
+    return next(make_faces(model, drawing, 3, 1, 0.5, 1.0, gr.Progress()))[3]
 
 
-def test_what_changes_nothing(model, drawing, on_pad):
+def test_settings_paint_the_same_drawing_anew(model, drawing, painted):
+    ((suffix, face, _, anew),) = read(follow_settings(model, True, painted, 4, 0.5, 1.0))
+    assert suffix == ".png" and face == button_face(model, drawing, 4) and anew.ws.shape == (8, 32)
+    ((_, face, _, back),) = read(follow_settings(model, True, anew, 3, 0.5, 1.0))
+    assert face == button_face(model, drawing, 3) and np.array_equal(back.ws, painted.ws)
+
+
+def test_a_face_that_is_there_is_not_painted_again(model, drawing, painted, on_pad):
+    """Nor covered by its preview: the button's face may come before that of the last stroke."""
+    pad = on_pad(drawing)
+    assert list(follow_stroke(model, True, pad, painted, 3, 0.5, 1.0)) == [NOTHING]
+    assert list(follow_settings(model, True, painted, 3, 0.5, 1.0)) == [NOTHING]
+    other = drawing.copy()
+    ImageDraw.Draw(other).line((200, 200, 300, 200), fill=0, width=3)
+    for inputs in ((pad, painted, 4, 0.5, 1.0), (pad, painted, 3, 0.6, 1.0), (pad, painted, 3, 0.5, 0.9)):
+        assert len(list(follow_stroke(model, True, *inputs))) == 2
+    assert len(list(follow_stroke(model, True, on_pad(other), painted, 3, 0.5, 1.0))) == 2
+
+
+def test_what_changes_nothing(model, drawing, painted, on_pad):
     dot = Image.new("L", (512, 512), 255)
     dot.putpixel((256, 256), 0)
     for inputs in ((False, on_pad(drawing), 1), (True, None, 1), (True, on_pad(dot), 1)):
-        assert list(follow_stroke(model, *inputs, 0.5, 1.0)) == [NOTHING]
-    seen = np.zeros((256, 256, 3), np.uint8)
-    for inputs in ((False, seen, 1), (True, None, 1), (True, seen, None), (True, seen, -1), (True, seen, 0.5)):
+        assert list(follow_stroke(model, *inputs[:2], None, inputs[2], 0.5, 1.0)) == [NOTHING]
+    seeds = [(True, painted, seed) for seed in (None, -1, 0.5)]
+    for inputs in ((False, painted, 1), (True, None, 1), *seeds):
         assert list(follow_settings(model, *inputs, 0.5, 1.0)) == [NOTHING]
     with pytest.raises(Problem, match="The seed must be"):
-        next(follow_stroke(model, True, on_pad(drawing), -1, 0.5, 1.0))
+        next(follow_stroke(model, True, on_pad(drawing), None, -1, 0.5, 1.0))
 
 
 def test_what_the_pad_sends(drawing, on_pad):
@@ -120,6 +139,16 @@ class Pad:
         self.page.wait_for_function(f"{shown}.naturalWidth > 0")
         address = self.page.locator("#sketch-face img").get_attribute("src")
         return address, self.page.request.get(address, max_retries=3).body()
+
+    def watch(self) -> Callable[[], list[str]]:
+        """From now on, note all faces that come; the answer lists their addresses."""
+        self.page.evaluate("""() => {
+            window.faces = [];
+            const note = () => window.faces.push(document.querySelector('#sketch-face img')?.src);
+            const options = {childList: true, subtree: true, attributeFilter: ['src']};
+            new MutationObserver(note).observe(document.querySelector('#sketch-face'), options);
+        }""")
+        return lambda: self.page.evaluate("window.faces")
 
     def drawing(self) -> bytes:
         """What is on the canvas, to the pixel."""
@@ -200,6 +229,22 @@ def test_a_person_draws_live(model_dir, tmp_path, portrait):
         pad.stroke((0.3, 0.7), (0.6, 0.7))
         page.get_by_role("button", name="Draw to face").first.click()
         page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
+        address, made = pad.face(address)
+        # When the stroke's turn comes, its face is there already: no preview covers it, not even for a moment.
+        faces = pad.watch()
+        page.wait_for_timeout(3000)
+        assert faces() == [] and pad.face() == (address, made)
+
+        # A seed that changes before a stroke's face has come counts for that stroke's drawing.
+        pad.stroke((0.3, 0.8), (0.6, 0.8))
+        page.get_by_label("Seed").first.fill("6")
+        page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-6.png')")
+        _, followed = pad.face()
+        page.get_by_role("button", name="Draw to face").first.click()
+        page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
+        address, made = pad.face()
+        assert made == followed
+        page.get_by_label("Seed").first.fill("1")
         address, _ = pad.face(address)
 
         # Switched off, the face waits for the button.

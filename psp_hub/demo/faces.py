@@ -5,6 +5,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -27,9 +28,21 @@ from psp_hub.tasks import mixed_groups
 
 MAX_VARIATIONS = 8
 
-# Face (a file), its variations so far with captions, the picture as the encoder gets it (a file), and the styles: an
-# array of float32 [num_ws, w_dim], for the pages of this computer and of ZeroGPU take arrays alike.
-Answer = tuple[str, list[tuple[str, str]], str, np.ndarray]
+
+class Painted(NamedTuple):
+    """What the page remembers of the face that it shows; arrays, which a page on ZeroGPU takes like any other."""
+
+    ws: np.ndarray  # its styles, float32 [num_ws, w_dim]
+    seen: np.ndarray  # its picture as the encoder gets it, uint8 [H, W] or [H, W, 3]
+    settings: tuple[int, float, float]  # seed, strength, likeness
+
+    def answers(self, seen: Image.Image, *settings: float) -> bool:
+        """Whether a face made of `seen` with these settings would be this one."""
+        return self.settings == settings and np.array_equal(self.seen, np.asarray(seen))
+
+
+# Face (a file), its variations so far with captions, the picture as the encoder gets it (a file), what to remember.
+Answer = tuple[str, list[tuple[str, str]], str, Painted]
 
 # How each kind of picture is cleaned, and how the encoder takes it then.
 INPUTS: dict[str, tuple[Callable[[Image.Image], Image.Image], Callable[[Image.Image], Tensor]]] = {
@@ -139,9 +152,10 @@ def paint_faces(
         raise Problem(str(error)) from error
     gallery: list[tuple[str, str]] = []
     file, shown = save_face(face, folder, seed), save_input(seen, folder)
-    yield file, gallery, shown, latents
+    painted = Painted(latents, np.asarray(seen), (seed, strength, likeness))
+    yield file, gallery, shown, painted
     for i in range(1, variations + 1):
         progress((i, variations + 1), desc=f"Painting variation {i} of {variations}", unit="faces")
         variation, _ = paint(model, ws, seed + i, strength)
         gallery.append((save_face(variation, folder, seed + i), f"seed {seed + i}"))
-        yield file, gallery, shown, latents
+        yield file, gallery, shown, painted

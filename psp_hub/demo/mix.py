@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from psp_hub.demo import edits
 from psp_hub.demo.editor import Controls, Editor, Shown, Updates
 from psp_hub.demo.edits import GROUP_NAMES
-from psp_hub.demo.faces import Problem
+from psp_hub.demo.faces import Painted, Problem
 from psp_hub.demo.mix_gallery import add_gallery
 from psp_hub.demo.other_face import OtherFace
 from psp_hub.demo.parts import PICTURE, QUICK, STATE_SECONDS, WORK, Results, add_examples, example_files
+from psp_hub.demo.portraits import Portrait
 from psp_hub.demo.recipes import FORMAT, MAX_PSI, VERSION, Painter, Recipe, from_json, from_link
 from psp_hub.model import PSPModel
 
@@ -55,13 +55,13 @@ class MixTab:
     def receive(self, results: Results, tabs: gr.Tabs) -> None:
         """Let the button of another tab send its face here, and open this tab."""
 
-        def take(latents: np.ndarray | None) -> tuple[Recipe, gr.Tabs]:
-            if latents is None:
+        def take(painted: Painted | Portrait | None) -> tuple[Recipe, gr.Tabs]:
+            if painted is None:
                 raise Problem("There is no face yet. Make one first, then edit it.")
-            return Recipe(latents), gr.Tabs(selected=TAB)
+            return Recipe(painted.ws), gr.Tabs(selected=TAB)
 
         editor = self.editor
-        taken = results.edit.click(take, results.latents, [editor.shown.recipe, tabs], **QUICK)
+        taken = results.edit.click(take, results.painted, [editor.shown.recipe, tabs], **QUICK)
         taken.success(editor.show_all, editor.shown.recipe, editor.everything, **editor.work)
 
     def open_link(self, demo: gr.Blocks, tabs: gr.Tabs) -> None:

@@ -77,20 +77,20 @@ def show_result(face: str) -> str:
 class Results:
     """Where the answers of a tab go; `status` also shows how far the work is.
 
-    `latents` holds the styles of the face, an array of float32 [num_ws, w_dim], None before the first one: the page
-    sends them to the tab where faces are edited when `edit` is pressed.
+    `painted` holds what is remembered of the face, None before the first one: its `ws`, an array of float32
+    [num_ws, w_dim], go to the tab where faces are edited when `edit` is pressed.
     """
 
     face: gr.Image
     status: gr.HTML
     gallery: gr.Gallery
     seen: gr.Image
-    latents: gr.State
+    painted: gr.State
     edit: gr.Button
 
     @property
     def outputs(self) -> list[Component]:
-        return [self.face, self.gallery, self.seen, self.latents]
+        return [self.face, self.gallery, self.seen, self.painted]
 
     @property
     def work(self) -> dict:

@@ -134,8 +134,8 @@ def add_results(seen: gr.Image) -> tuple[Results, Tools]:
         with gr.Row():
             download = gr.DownloadButton("Download the numbers", size="md", elem_id="photo-download")
             load = gr.UploadButton("Load numbers", file_types=[".safetensors"], size="md", elem_id="photo-load")
-    latents = gr.State(time_to_live=STATE_SECONDS)
-    return Results(face, status, gallery, seen, latents, edit), Tools(vary, keep, steps, refine, stop, download, load)
+    painted = gr.State(time_to_live=STATE_SECONDS)  # a Portrait
+    return Results(face, status, gallery, seen, painted, edit), Tools(vary, keep, steps, refine, stop, download, load)
 
 
 def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
@@ -153,10 +153,9 @@ def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
         with gr.Column():
             results, tools = add_results(source.preview)
     crop = gr.State(time_to_live=STATE_SECONDS)  # of the photo that is there
-    portrait = gr.State(time_to_live=STATE_SECONDS)  # the face that is there
-    outputs = [results.face, results.gallery, results.latents, portrait, tools.download]
+    outputs = [results.face, results.gallery, results.painted, tools.download]
     watch_source(handlers, source, results, tools, crop, outputs)
-    watch_tools(handlers, source, results, tools, crop, portrait, outputs)
+    watch_tools(handlers, source, results, tools, crop, outputs)
     add_endpoints(models)
     return results
 
@@ -194,16 +193,10 @@ def watch_source(
 
 
 def watch_tools(
-    handlers: Handlers,
-    source: Source,
-    results: Results,
-    tools: Tools,
-    crop: gr.State,
-    portrait: gr.State,
-    outputs: list[Component],
+    handlers: Handlers, source: Source, results: Results, tools: Tools, crop: gr.State, outputs: list[Component]
 ) -> None:
     """What the buttons do."""
-    work, task, keep = {**results.work, **HIDDEN}, source.task, tools.keep
+    work, task, keep, portrait = {**results.work, **HIDDEN}, source.task, tools.keep, results.painted
     make = source.button.click(handlers.make, [task, crop, source.pad, keep, *source.settings], outputs, **work)
     vary = tools.vary.click(handlers.vary, [portrait, keep, *source.settings], outputs, **work)
     refine = tools.refine.click(handlers.refine, [portrait, crop, keep, tools.steps], outputs, **work)

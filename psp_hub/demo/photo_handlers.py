@@ -76,10 +76,10 @@ def show(paintings: Iterator[Painting | None]) -> Iterator[Any]:
             yield gr.skip()
         elif is_new:
             face, file = compare(painting.before, painting.face), painting.latents
-            yield face, gr.update(value=[], visible=False), painting.portrait.ws, painting.portrait, file
+            yield face, gr.update(value=[], visible=False), painting.portrait, file
             is_new = False
         else:
-            yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip(), gr.skip()
+            yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
 
 
 class Handlers:

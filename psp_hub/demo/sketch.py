@@ -96,7 +96,7 @@ def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, r
     """Let the face follow the pad and the settings. Of the changes that pile up, the last one counts."""
     seed, _, strength, likeness = settings
     options = {**WORK, **QUICK, "trigger_mode": "always_last"}
-    outputs = [results.face, results.seen, results.latents]
+    outputs = [results.face, results.seen, results.painted]
 
     def after_stroke(*inputs: Any) -> Iterator[Update]:
         yield from follow_stroke(model, *inputs)
@@ -104,10 +104,9 @@ def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, r
     def after_setting(*inputs: Any) -> Iterator[Update]:
         yield from follow_settings(model, *inputs)
 
-    strokes, inputs = [pad.input, live.select], [live, pad, seed, strength, likeness]
-    gr.on(strokes, after_stroke, inputs, outputs, **options)
-    changes, inputs = [seed.change, strength.release, likeness.release], [live, results.seen, seed, strength, likeness]
-    gr.on(changes, after_setting, inputs, outputs, **options)
+    now = [results.painted, seed, strength, likeness]
+    gr.on([pad.input, live.select], after_stroke, [live, pad, *now], outputs, **options)
+    gr.on([seed.change, strength.release, likeness.release], after_setting, [live, *now], outputs, **options)
 
 
 def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
