@@ -195,6 +195,23 @@ def test_identity_loss_against_the_formula(recogniser):
     assert improvement.item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_likeness_to_others_counts_against_an_answer(recogniser):
+    recogniser.double()
+    x, y = rand(3, 3, 256, 256), rand(3, 3, 256, 256, seed=1)
+    answered, wanted = recogniser.embed(x), recogniser.embed(y)
+    cosines = F.cosine_similarity(answered[:, None], wanted[None], dim=2)  # [N, N]
+    expected = sum(1 - cosines[i, i] + 0.4 * (cosines[i].sum() - cosines[i, i]) / 2 for i in range(3)) / 3
+    loss = IdentityLoss(recogniser, contrast=0.4)
+    assert loss(x, y)[0].item() == pytest.approx(expected.item(), abs=1e-6)
+    parts = [loss(x[i : i + 1], y[i : i + 1], None, loss.others(y)[i : i + 1])[0].item() for i in range(3)]
+    assert sum(parts) / 3 == pytest.approx(expected.item(), abs=1e-6), "in parts of a batch"
+    alone = IdentityLoss(recogniser)(x[:1], y[:1])[0].item()
+    assert loss(x[:1], y[:1])[0].item() == pytest.approx(alone, abs=1e-6), "nobody else is there"
+    for contrast in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="expected 0 to 1"):
+            IdentityLoss(recogniser, contrast)
+
+
 def test_identity_of_the_target_itself(recogniser):
     x = rand(1, 3, 256, 256).float()
     value, improvement = IdentityLoss(recogniser)(x, x, x)
@@ -336,7 +353,8 @@ def test_a_few_pictures_at_a_time_give_the_same(make_losses, two, pictures):
     """Three examples, two at a time."""
     delta = torch.cat([two.detach(), two.detach()[:1] * 0.5]).requires_grad_()
     batch = {name: torch.cat([value, value[:1].flip(3)]) for name, value in pictures.items()}
-    losses = make_losses(l2=1, w_norm=0.1, l2_crop=0.1)
+    losses = make_losses(l2=1, w_norm=0.1, l2_crop=0.1, id=0.1)
+    losses.identity.contrast = 0.5
     total, parts = losses(delta, batch)
     gradient = torch.autograd.grad(3 * total, delta)[0]
     losses.decode_batch_size = 2

@@ -47,6 +47,13 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         "distances are then larger, and want a smaller --lpips_weight",
     )
     group.add_argument("--recogniser", metavar="FILE", help="MobileFaceNet or ArcFace IR-SE50, safetensors or .pth")
+    group.add_argument(
+        "--id_contrast",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the identity loss: how much likeness to other faces of the batch counts against an answer, 0 to 1",
+    )
     group.add_argument("--identity_net", type=Path, help="made by training/identity.py; adds an identity loss")
     group.add_argument("--identity_weight", type=weight, default=0.3)
     group.add_argument(
@@ -129,7 +136,7 @@ def build_losses(args: argparse.Namespace, task: TaskSpec, model: PSPModel) -> T
     if "id" in weights:
         if not args.recogniser:
             raise ValueError("the identity loss needs --recogniser FILE; or leave it out with --id_weight 0")
-        networks["identity"] = IdentityLoss(load_recogniser(args.recogniser))
+        networks["identity"] = IdentityLoss(load_recogniser(args.recogniser), args.id_contrast)
     if "identity" in weights:
         network = IdentityFromW.from_file(args.identity_net)
         networks["style_identity"] = StyleIdentityLoss(network, generator.w_avg)

@@ -12,34 +12,57 @@ from training.recognisers import Recogniser
 class IdentityLoss(Frozen):
     """1 - cosine of the recognition vectors of answer and target, averaged over the batch.
 
+    With a `contrast`, also that many times the mean cosine of the answer and the other targets of the batch: where the
+    input leaves a person open, an answer that is a little like everybody would be rewarded otherwise.
+
     Args:
         recogniser: a frozen network, which cuts the face out as it was trained to see it.
+        contrast: weight of the cosine to others, 0 (the paper's loss) to 1.
+
+    Raises:
+        ValueError: contrast out of range.
     """
 
-    def __init__(self, recogniser: Recogniser):
+    def __init__(self, recogniser: Recogniser, contrast: float = 0.0):
         super().__init__()
-        self.recogniser = recogniser
+        if not 0 <= contrast <= 1:
+            raise ValueError(f"the contrast of the identity loss is {contrast}, expected 0 to 1")
+        self.recogniser, self.contrast = recogniser, contrast
         self.eval()
 
-    def forward(self, outputs: Tensor, targets: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    @torch.no_grad()
+    def others(self, targets: Tensor) -> Tensor:
+        """For each of N targets [N, 3, 256, 256] the mean vector [N, D] of the others; 0 if it is alone."""
+        vectors = self.recogniser.embed(targets)
+        return (vectors.sum(dim=0) - vectors) / max(1, len(vectors) - 1)
+
+    def forward(
+        self, outputs: Tensor, targets: Tensor, inputs: Tensor | None = None, others: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """The loss, and how much closer to the target's person the answer is than the input was.
 
         Args:
             outputs, targets: aligned faces [N, 3, 256, 256] in [-1, 1].
             inputs: photos of the same form, for tasks that have some.
+            others: of the whole batch, if these are a part of one; for `contrast`.
 
         Returns:
             Loss [] and, for the log, mean of cos(output, target) - cos(input, target) [] (None without `inputs`).
         """
         with torch.no_grad():
             wanted = self.recogniser.embed(targets)  # [N, D]
-        similarity = (self.recogniser.embed(outputs) * wanted).sum(dim=1)  # [N]
+        answered = self.recogniser.embed(outputs)
+        similarity = (answered * wanted).sum(dim=1)  # [N]
+        loss = (1 - similarity).mean()
+        if self.contrast:
+            others = self.others(targets) if others is None else others
+            loss = loss + self.contrast * (answered * others).sum(dim=1).mean()
         if inputs is None:
-            return (1 - similarity).mean(), None
+            return loss, None
         with torch.no_grad():
             seen = wanted if inputs.equal(targets) else self.recogniser.embed(inputs)
             improvement = (similarity - (seen * wanted).sum(dim=1)).mean()
-        return (1 - similarity).mean(), improvement
+        return loss, improvement
 
 
 class StyleIdentityLoss(Frozen):

@@ -132,13 +132,17 @@ class TrainingLosses(Frozen):
         the next one. Image losses are means over the batch, so that values and gradients of the slices add up.
         """
         n, size = len(delta), self.decode_batch_size or len(delta)
+        names = ["input", "image"]
+        if "id" in self.weights and self.identity.contrast:
+            batch = {**batch, "others": self.identity.others(self.coarse(batch["image"]))}
+            names.append("others")
         if size >= n:
             return self.compare(delta, batch)
         total, figures, gradients = torch.zeros_like(delta[0, 0, 0]), {}, []
         for start in range(0, n, size):
             rows = slice(start, start + size)
             some = delta[rows].detach().requires_grad_(delta.requires_grad and torch.is_grad_enabled())
-            loss, values = self.compare(some, {name: batch[name][rows] for name in ("input", "image")})
+            loss, values = self.compare(some, {name: batch[name][rows] for name in names})
             share = len(some) / n
             if some.requires_grad:
                 gradients.append(torch.autograd.grad(share * loss, some)[0])
@@ -185,7 +189,8 @@ class TrainingLosses(Frozen):
             losses["lpips_crop"] = self.distance(face, wanted_face).mean()
         if "id" in self.weights:
             is_photo = batch["input"].shape[1] == 3
-            losses["id"], improvement = self.identity(outputs, targets, batch["input"] if is_photo else None)
+            inputs = batch["input"] if is_photo else None
+            losses["id"], improvement = self.identity(outputs, targets, inputs, batch.get("others"))
             if improvement is not None:
                 figures["id_improve"] = improvement
         return losses, figures
