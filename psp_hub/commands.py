@@ -221,8 +221,8 @@ def add_translate(subparsers: argparse._SubParsersAction) -> None:
         "--refine",
         type=number(int, 0, MAX_STEPS),
         metavar="STEPS",
-        help="for photos: come closer to IN in so many steps; each takes about as long as a face (default: 20 for "
-        "super-resolution, else 0)",
+        help="for photos: come closer to IN in so many steps; each takes about as long as a face (default: "
+        f"{TASKS['super-resolution'].refinement_steps} for super-resolution, else 0)",
     )
     parser.add_argument(
         "--factor",

@@ -33,8 +33,7 @@ class IdentityLoss(Frozen):
     @torch.no_grad()
     def others(self, targets: Tensor) -> Tensor:
         """For each of N targets [N, 3, 256, 256] the mean vector [N, D] of the others; 0 if it is alone."""
-        vectors = self.recogniser.embed(targets)
-        return (vectors.sum(dim=0) - vectors) / max(1, len(vectors) - 1)
+        return mean_of_others(self.recogniser.embed(targets))
 
     def forward(
         self, outputs: Tensor, targets: Tensor, inputs: Tensor | None = None, others: Tensor | None = None
@@ -55,7 +54,7 @@ class IdentityLoss(Frozen):
         similarity = (answered * wanted).sum(dim=1)  # [N]
         loss = (1 - similarity).mean()
         if self.contrast:
-            others = self.others(targets) if others is None else others
+            others = mean_of_others(wanted) if others is None else others
             loss = loss + self.contrast * (answered * others).sum(dim=1).mean()
         if inputs is None:
             return loss, None
@@ -63,6 +62,11 @@ class IdentityLoss(Frozen):
             seen = wanted if inputs.equal(targets) else self.recogniser.embed(inputs)
             improvement = (similarity - (seen * wanted).sum(dim=1)).mean()
         return loss, improvement
+
+
+def mean_of_others(vectors: Tensor) -> Tensor:
+    """For each of N vectors [N, D] the mean of the others; 0 for one that is alone."""
+    return (vectors.sum(dim=0) - vectors) / max(1, len(vectors) - 1)
 
 
 class StyleIdentityLoss(Frozen):

@@ -132,12 +132,12 @@ class TrainingLosses(Frozen):
         the next one. Image losses are means over the batch, so that values and gradients of the slices add up.
         """
         n, size = len(delta), self.decode_batch_size or len(delta)
+        if size >= n:
+            return self.compare(delta, batch)
         names = ["input", "image"]
         if "id" in self.weights and self.identity.contrast:
             batch = {**batch, "others": self.identity.others(self.coarse(batch["image"]))}
             names.append("others")
-        if size >= n:
-            return self.compare(delta, batch)
         total, figures, gradients = torch.zeros_like(delta[0, 0, 0]), {}, []
         for start in range(0, n, size):
             rows = slice(start, start + size)
