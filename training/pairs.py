@@ -88,23 +88,44 @@ def sample_pairs(
 
 def write_shard(folder: Path, shard: int, images: Tensor, w: Tensor, indices: list[int]) -> None:
     """Write one shard. The pictures come last and by rename: a shard without them is made again."""
-    w_path, tar_path = folder / f"w-{shard:03d}.safetensors", shard_path(folder, shard)
+    path = shard_path(folder, shard)
+    write_w(path, indices, w)
+    write_tar(path, indices, tensor_to_images(images), WEBP_QUALITY)
+
+
+def write_encoded_shard(path: Path, pictures: dict[int, bytes], w: Tensor) -> None:
+    """As `write_shard`, of WebP files by index, into the shard of this `images-NNN.tar`."""
+    write_w(path, list(pictures), w)
+    write_files(path, ((f"{index}.webp", picture) for index, picture in pictures.items()))
+
+
+def write_w(path: Path, indices: list[int], w: Tensor) -> None:
+    """Write the w of the pictures of `images-NNN.tar` beside it."""
+    w_path = path.with_name(path.name.replace("images", "w")).with_suffix(".safetensors")
     save_file({"index": torch.tensor(indices, dtype=torch.int32), "w": w.half().contiguous()}, f"{w_path}.tmp")
     os.replace(f"{w_path}.tmp", w_path)
-    write_tar(tar_path, indices, tensor_to_images(images), WEBP_QUALITY)
 
 
 def write_tar(path: Path, indices: list[int], images: Iterable[Image.Image], quality: int | None) -> None:
     """Write pictures as `INDEX.webp` (no quality: `INDEX.png`) into a tar file that appears only when complete."""
     kind = "png" if quality is None else "webp"
+    write_files(path, ((f"{i}.{kind}", encode(image, quality)) for i, image in zip(indices, images, strict=True)))
+
+
+def encode(image: Image.Image, quality: int | None) -> bytes:
+    """A WebP file of this quality; without one, a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "png" if quality is None else "webp", quality=quality)
+    return buffer.getvalue()
+
+
+def write_files(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write a tar file that appears only when complete."""
     with tarfile.open(f"{path}.tmp", "w") as tar:
-        for index, image in zip(indices, images, strict=True):
-            buffer = io.BytesIO()
-            image.save(buffer, kind, quality=quality)
-            info = tarfile.TarInfo(f"{index}.{kind}")
-            info.size = buffer.tell()
-            buffer.seek(0)
-            tar.addfile(info, buffer)
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
     os.replace(f"{path}.tmp", path)
 
 
@@ -114,10 +135,14 @@ def read_tar(path: Path) -> dict[int, tuple[int, int]]:
         return {int(Path(member.name).stem): (member.offset_data, member.size) for member in tar}
 
 
-def read_picture(path: Path, offset: int, size: int) -> Image.Image:
+def read_bytes(path: Path, offset: int, size: int) -> bytes:
     with open(path, "rb") as tar:
         tar.seek(offset)
-        return Image.open(io.BytesIO(tar.read(size)))
+        return tar.read(size)
+
+
+def read_picture(path: Path, offset: int, size: int) -> Image.Image:
+    return Image.open(io.BytesIO(read_bytes(path, offset, size)))
 
 
 def shard_path(folder: Path, shard: int) -> Path:

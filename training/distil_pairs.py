@@ -1,0 +1,122 @@
+"""Let an encoder of photos say how much of each w can be seen, for tasks that see less than a photo.
+
+    python training/distil_pairs.py --pairs_dir pairs --model runs/inversion/model --share 0.5 --output_dir distilled
+    python training/distil_pairs.py --faces_dir faces --model inversion --copies 4 --output_dir distilled-faces
+
+About half of a w (in squared error) cannot be read off its own picture, and less off a drawing of it: to the student
+that half is noise, which it learns by heart where pairs are few. So the targets here are a mixture of the truth and of
+what a teacher reads off the picture (generalized distillation, Lopez-Paz et al. 2016, arXiv 1511.03643). Photos, whose
+styles nobody knows, get all of theirs from the teacher. The same command goes on, and does what a store has grown by.
+"""
+
+import argparse
+import io
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from psp_hub.memory import keep_freed_memory
+from psp_hub.model import PSPModel
+from psp_hub.preprocessing import images_to_tensor, tensor_to_images
+from training.augmentation import Augmentation, Target
+from training.faces import FacePhotos
+from training.pairs import WEBP_QUALITY, PairStore, encode, read_bytes, shard_path, write_encoded_shard
+from training.validation import load_model
+
+BATCH_SIZE = 50
+SHARD_SIZE = 500  # of photos; stores keep their shards
+FRAME_JITTER = 0.3  # of the copies of a photo
+
+Item = tuple[int, bytes, Tensor | None]  # index, WebP file, w [w_dim] or [num_ws, w_dim] if it is known
+
+
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--pairs_dir", type=Path)
+    source.add_argument("--faces_dir", type=Path, help="a folder of photos instead")
+    parser.add_argument("--output_dir", type=Path, required=True, help="of the new pairs")
+    parser.add_argument("--model", required=True, help="the teacher: a starter, a folder or a repository on the Hub")
+    parser.add_argument("--share", type=float, default=0.5, help="of the teacher's answer in a target, 0 to 1")
+    parser.add_argument("--max_pairs", type=int, default=None, help="leave out those after so many")
+    parser.add_argument("--copies", type=int, default=1, help="of each photo: mirrored, and framed a little otherwise")
+    parser.add_argument("--first_index", type=int, default=8_000_000, help="of the photos' pairs")
+    parsed = parser.parse_args(args)
+    if not 0 <= parsed.share <= 1:
+        parser.error(f"--share is {parsed.share}, expected 0 to 1")
+    for name in ("copies", "max_pairs"):
+        if getattr(parsed, name) is not None and getattr(parsed, name) < 1:
+            parser.error(f"--{name} is {getattr(parsed, name)}, expected 1 or more")
+    return parsed
+
+
+@torch.no_grad()
+def read_styles(model: PSPModel, pictures: list[bytes]) -> Tensor:
+    """What the teacher sees in WebP files, ws [N, num_ws, w_dim]."""
+    images = images_to_tensor([Image.open(io.BytesIO(picture)) for picture in pictures])
+    with torch.autocast("cpu", torch.bfloat16):
+        return model.encode(images).float()
+
+
+def distil(model: PSPModel, items: list[Item], share: float) -> Tensor:
+    """New targets: `share` of the teacher's answer where w is known, all of it elsewhere; [N, num_ws, w_dim]."""
+    ws = []
+    for i in range(0, len(items), BATCH_SIZE):
+        some = items[i : i + BATCH_SIZE]
+        for (_, _, w), answer in zip(some, read_styles(model, [picture for _, picture, _ in some]), strict=True):
+            ws.append(answer if w is None else torch.lerp(w.float().expand_as(answer), answer, share))
+    return torch.stack(ws)
+
+
+def store_shards(folder: Path, max_pairs: int | None) -> Iterator[tuple[str, Iterable[Item]]]:
+    """Name and pairs of each shard of a store; the files are as they were."""
+    store = PairStore([folder])
+    for path, rows in groupby(range(len(store))[:max_pairs], lambda row: store.positions[row][0]):
+        yield path.name, ((store.indices[row], read_bytes(*store.positions[row]), store.rows[row]) for row in rows)
+
+
+def photo_shards(folder: Path, copies: int, first_index: int) -> Iterator[tuple[str, Iterable[Item]]]:
+    """Photos and their copies, the first one unchanged, in shards."""
+    photos = FacePhotos(folder, slice(None))
+    change = Augmentation(random_flip=True, frame_jitter=FRAME_JITTER)
+
+    def make() -> Iterator[Item]:
+        for copy in range(copies):
+            for i in range(len(photos)):
+                image = photos[i]
+                if copy:
+                    image = change(Target(image), np.random.default_rng((copy, i))).image
+                picture = encode(tensor_to_images(image[None])[0], WEBP_QUALITY)
+                yield first_index + copy * len(photos) + i, picture, None
+
+    items = make()
+    for shard in range(-(-copies * len(photos) // SHARD_SIZE)):
+        yield shard_path(folder, shard).name, islice(items, SHARD_SIZE)
+
+
+def main(args: argparse.Namespace) -> None:
+    keep_freed_memory()
+    model = load_model(args.model)
+    if model.config.input_kind != "photo":
+        raise ValueError(f"{args.model} reads {model.config.input_kind}s, expected a model for photos")
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    if args.pairs_dir:
+        shards = store_shards(args.pairs_dir, args.max_pairs)
+    else:
+        shards = photo_shards(args.faces_dir, args.copies, args.first_index)
+    for name, some in tqdm(shards, unit="shard"):
+        items = list(some)  # first, for the next shard begins after these
+        if (args.output_dir / name).exists():
+            continue
+        pictures = {index: picture for index, picture, _ in items}
+        write_encoded_shard(args.output_dir / name, pictures, distil(model, items, args.share))
+
+
+if __name__ == "__main__":
+    main(parse_args())
