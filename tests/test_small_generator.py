@@ -1,6 +1,10 @@
 """training.small_generator: the generator at a fraction of its cost, and losses of what it draws."""
 
 import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +14,12 @@ from safetensors.torch import save_file
 from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.model import PSPModel
 from psp_hub.tasks import get_task
-from training import small_generator
+from training import make_pairs, small_generator
 from training.losses import TrainingLosses, add_loss_arguments, build_losses
-from training.pairs import sample_pairs, write_shard
+from training.pairs import PairStore, sample_pairs, write_shard
 from training.small_generator import SmallSynthesis
+
+ROOT = Path(small_generator.__file__).parent.parent
 
 
 @pytest.fixture
@@ -100,3 +106,31 @@ def test_the_flag_gives_the_losses_a_small_generator(model_dir, tmp_path):
     losses = build_losses(args, get_task("inversion"), tiny_model)
     assert losses.small.image_size == 16
     assert losses.decode(torch.zeros(1, tiny_model.generator.num_ws, tiny_model.generator.w_dim)).shape[-1] == 256
+
+
+def test_pairs_drawn_by_it(generator, tmp_path):
+    """`make_pairs.py --decode_net`: the same w, and the small pictures, enlarged."""
+    generator.save_pretrained(tmp_path / "generator")
+    small = SmallSynthesis(generator, 16)
+    small.save(tmp_path / "small.safetensors")
+    flags = ["--num_pairs", "3", "--first_index", "5", "--torch_dtype", "float32", "--generator", "generator"]
+    command = [sys.executable, make_pairs.__file__, *flags, "--decode_net", "small.safetensors", "--output_dir", "new"]
+    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    store = PairStore([tmp_path / "new"])
+    _, w = sample_pairs(generator, [5, 6, 7])
+    assert store.indices == [5, 6, 7] and torch.equal(store.w, w.half())
+    drawn = small(w[:, None].expand(-1, generator.num_ws, -1))  # [3, 3, 32, 32]
+    images = torch.stack([image for image, _ in store])
+    assert images.shape == (3, 3, 256, 256)
+    # Enlarged, not shifted: the means of squares are those of the small picture.
+    coarse, expected = F.adaptive_avg_pool2d(images, 8), F.adaptive_avg_pool2d(drawn.clamp(-1, 1), 8)
+    assert (coarse - expected).abs().mean() < 0.04 < 0.5 * (coarse - expected.flip(3)).abs().mean()
+
+
+def test_pairs_with_a_net_that_does_not_fit(generator, make_generator, tmp_path):
+    generator.save_pretrained(tmp_path / "generator")
+    SmallSynthesis(make_generator(channels=(8, 8, 8), w_dim=16), 8).save(tmp_path / "other.safetensors")
+    flags = ["--generator", tmp_path / "generator", "--decode_net", tmp_path / "other.safetensors"]
+    args = make_pairs.parse_args([*map(str, flags), "--output_dir", str(tmp_path / "new")])
+    with pytest.raises(ValueError, match="does not fit this generator"):
+        make_pairs.main(args)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from psp_hub.generators import load_generator
 from psp_hub.memory import keep_freed_memory
 from training.pairs import read_tar, sample_pairs, shard_path, write_shard
+from training.small_generator import SmallSynthesis
 
 SHARD_SIZE = 500
 FAILED = "a worker failed; its error is above. Run the command again to go on."
@@ -33,7 +34,11 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--mixed_share", type=float, default=0.0, help="of pairs whose styles are of three faces: for training in W+"
     )
-    parser.add_argument("--preview", action="store_true", help="a little less exact, in less time")
+    faster = parser.add_mutually_exclusive_group()
+    faster.add_argument("--preview", action="store_true", help="a little less exact, in less time")
+    faster.add_argument(
+        "--decode_net", type=Path, help="of training/small_generator.py: softer pictures, in less time again"
+    )
     parsed = parser.parse_args(args)
     if not 0 <= parsed.mixed_share <= 1:
         parser.error(f"--mixed_share is {parsed.mixed_share}, expected 0 to 1")
@@ -56,13 +61,17 @@ def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessi
     """Make `shards`, and report the number of pairs after each batch."""
     keep_freed_memory()
     torch.set_num_threads(max(1, torch.get_num_threads() // args.num_processes))
-    generator = load_generator(args.generator).to(args.device, getattr(torch, args.torch_dtype))
+    generator = load_generator(args.generator)
+    small = SmallSynthesis.from_file(args.decode_net, generator) if args.decode_net else None
+    for network in (generator, small):
+        if network is not None:
+            network.to(args.device, getattr(torch, args.torch_dtype))
     for shard in shards:
         indices = [args.first_index + i for i in shard_range(args, shard)]
         parts = []
         for i in range(0, len(indices), args.batch_size):
             some = indices[i : i + args.batch_size]
-            parts.append(sample_pairs(generator, some, args.mixed_share, args.preview))
+            parts.append(sample_pairs(generator, some, args.mixed_share, args.preview, small))
             done.put(len(parts[-1][1]))
         images, w = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
         write_shard(args.output_dir, shard, images, w, indices)
@@ -83,7 +92,9 @@ def main(args: argparse.Namespace) -> None:
     args.output_dir.mkdir(parents=True, exist_ok=True)
     num_shards = -(-args.num_pairs // SHARD_SIZE)
     missing = [shard for shard in range(num_shards) if not is_complete(args, shard)]
-    load_generator(args.generator)  # fetched and converted once, before the processes start
+    generator = load_generator(args.generator)  # fetched and converted once, before the processes start
+    if args.decode_net:
+        SmallSynthesis.from_file(args.decode_net, generator)  # a file that does not fit is refused here
     context = multiprocessing.get_context("spawn")
     done = context.Queue()
     workers = [

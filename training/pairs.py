@@ -7,7 +7,7 @@ A store is a folder of shards. `images-NNN.tar` holds `INDEX.webp` at 256 px; `w
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,30 +60,40 @@ def sample_styles(generator: Generator, indices: Sequence[int], mixed_share: flo
 
 @torch.no_grad()
 def sample_pairs(
-    generator: Generator, indices: Sequence[int], mixed_share: float = 0.0, preview: bool = False
+    generator: Generator,
+    indices: Sequence[int],
+    mixed_share: float = 0.0,
+    preview: bool = False,
+    small: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw the pairs with the given indices; each depends on its own index alone.
 
     Args:
         mixed_share: see `sample_styles`.
         preview: draw less exactly, in less time (`SynthesisNetwork.preview`).
+        small: draws in the generator's place, in less time again: a `SmallSynthesis`.
 
     Returns:
-        Images [N, 3, 256, 256] in [-1, 1] (mean-pooled from the generator's resolution), and w [N, w_dim] or, with a
-        `mixed_share`, [N, num_ws, w_dim].
+        Images [N, 3, 256, 256] in [-1, 1] (mean-pooled from the generator's resolution, or enlarged from that of
+        `small`), and w [N, w_dim] or, with a `mixed_share`, [N, num_ws, w_dim].
 
     Raises:
         ValueError: a generator that has no previews of 256 pixels.
     """
     w = sample_styles(generator, indices, mixed_share)
     ws = (w if w.ndim == 3 else w[:, None].expand(-1, generator.num_ws, -1)).to(generator.w_avg.dtype)
-    if not preview:
+    if small is not None:
+        images = small(ws)
+    elif not preview:
         images = generator.synthesis(ws)
     elif hasattr(generator.synthesis, "preview"):
         images = generator.synthesis.preview(ws, IMAGE_SIZE)
     else:
         raise ValueError(f"{type(generator).__name__} has no previews, only a MobileStyleGAN has")
-    return F.adaptive_avg_pool2d(images.float(), IMAGE_SIZE).clamp(-1, 1), w
+    images = images.float()
+    if images.shape[-1] < IMAGE_SIZE:
+        images = F.interpolate(images, size=IMAGE_SIZE, mode="bicubic", align_corners=False)
+    return F.adaptive_avg_pool2d(images, IMAGE_SIZE).clamp(-1, 1), w
 
 
 def write_shard(folder: Path, shard: int, images: Tensor, w: Tensor, indices: list[int]) -> None:
