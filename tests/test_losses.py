@@ -234,6 +234,28 @@ def test_style_identity_against_a_loop(delta, mixed_batch, batch, identity_net, 
     assert reached(value, delta) == [True] * 4
 
 
+def test_style_identity_among_others_of_its_kind(delta, mixed_batch, identity_net, tiny_generator):
+    identity, has_w = mixed_batch["identity"].clone().double(), torch.tensor([True, True, False, False])
+    has_w = torch.cat([has_w, torch.tensor([False, True])])
+    identity = torch.cat([identity, identity.flip(0)[:2]])
+    identity[has_w] = 0
+    identity[2:5] = F.normalize(torch.randn(3, identity.shape[1], generator=torch.Generator().manual_seed(3)), dim=1)
+    identity[4] = 0  # a photo of nobody known
+    answer = torch.cat([delta, delta[:2] * 0.5]).double()
+    w = torch.cat([mixed_batch["w"], mixed_batch["w"][:2] + 1]).double()
+    loss = StyleIdentityLoss(identity_net, tiny_generator.w_avg, contrast=0.4).double()
+    target = torch.where(has_w[:, None], identity_net(w), identity)
+    answered = identity_net(answer.mean(dim=1) + tiny_generator.w_avg)
+    cosines = answered @ target.T
+    others = {0: [1, 5], 1: [0, 5], 5: [0, 1], 2: [3], 3: [2]}
+    expected = sum(1 - cosines[n, n] + 0.4 * cosines[n, rest].mean() for n, rest in others.items()) / 5
+    assert loss(answer, w, has_w, identity).item() == pytest.approx(expected.item(), abs=1e-6)
+    alone = [part[2:3] for part in (answer, w, has_w, identity)]
+    assert loss(*alone).item() == pytest.approx(1 - cosines[2, 2].item(), abs=1e-6), "nobody else is there"
+    with pytest.raises(ValueError, match="is 1.1, expected 0 to 1"):
+        StyleIdentityLoss(identity_net, tiny_generator.w_avg, contrast=1.1)
+
+
 def test_style_identity_of_unknown_people(delta, mixed_batch, identity_net, tiny_generator):
     loss = StyleIdentityLoss(identity_net, tiny_generator.w_avg)
     identity = mixed_batch["identity"].clone()

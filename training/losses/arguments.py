@@ -52,7 +52,7 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of the identity loss: how much likeness to other faces of the batch counts against an answer, 0 to 1",
+        help="of the identity losses: how much likeness to other faces of the batch counts against an answer, 0 to 1",
     )
     group.add_argument("--identity_net", type=Path, help="made by training/identity.py; adds an identity loss")
     group.add_argument("--identity_weight", type=weight, default=0.3)
@@ -139,7 +139,7 @@ def build_losses(args: argparse.Namespace, task: TaskSpec, model: PSPModel) -> T
         networks["identity"] = IdentityLoss(load_recogniser(args.recogniser), args.id_contrast)
     if "identity" in weights:
         network = IdentityFromW.from_file(args.identity_net)
-        networks["style_identity"] = StyleIdentityLoss(network, generator.w_avg)
+        networks["style_identity"] = StyleIdentityLoss(network, generator.w_avg, args.id_contrast)
     if "layout" in weights:
         networks["layout"] = LayoutLoss(LayoutHead.from_file(args.layout_net), args.layout_share)
     drawing = {"bf16": args.decode_precision == "bf16", "decode_batch_size": args.decode_batch_size}

@@ -25,9 +25,7 @@ class IdentityLoss(Frozen):
 
     def __init__(self, recogniser: Recogniser, contrast: float = 0.0):
         super().__init__()
-        if not 0 <= contrast <= 1:
-            raise ValueError(f"the contrast of the identity loss is {contrast}, expected 0 to 1")
-        self.recogniser, self.contrast = recogniser, contrast
+        self.recogniser, self.contrast = recogniser, checked(contrast)
         self.eval()
 
     @torch.no_grad()
@@ -69,12 +67,23 @@ def mean_of_others(vectors: Tensor) -> Tensor:
     return (vectors.sum(dim=0) - vectors) / max(1, len(vectors) - 1)
 
 
-class StyleIdentityLoss(Frozen):
-    """The same from the mean style alone, through a network that guesses the recognition vector: costs no picture."""
+def checked(contrast: float) -> float:
+    """The contrast, if it is in range."""
+    if not 0 <= contrast <= 1:
+        raise ValueError(f"the contrast of the identity loss is {contrast}, expected 0 to 1")
+    return contrast
 
-    def __init__(self, network: IdentityFromW, w_avg: Tensor):
+
+class StyleIdentityLoss(Frozen):
+    """The same from the mean style alone, through a network that guesses the recognition vector: costs no picture.
+
+    With a `contrast`, the others of an answer are those of its own kind, pairs or photos: photos of one source are all
+    a little alike, and it is among them that a person should stand out.
+    """
+
+    def __init__(self, network: IdentityFromW, w_avg: Tensor, contrast: float = 0.0):
         super().__init__()
-        self.network = network
+        self.network, self.contrast = network, checked(contrast)
         self.register_buffer("w_avg", w_avg.detach().float().clone())
         self.eval()
 
@@ -90,5 +99,10 @@ class StyleIdentityLoss(Frozen):
         if identity is not None:
             target = torch.where(has_w[:, None], target, identity)
             known = has_w | identity.any(dim=1)
-        similarity = (self.network(delta.mean(dim=1) + self.w_avg) * target).sum(dim=1)  # [N]
-        return ((1 - similarity) * known).sum() / process_mean(known.sum().float()).clamp(min=1e-6)
+        answered = self.network(delta.mean(dim=1) + self.w_avg)  # [N, D]
+        loss = 1 - (answered * target).sum(dim=1)  # [N]
+        if self.contrast:
+            others = (has_w[:, None] == has_w) & known & ~torch.eye(len(known), dtype=torch.bool, device=known.device)
+            mean = others.to(target) @ target / others.sum(dim=1, keepdim=True).clamp(min=1)  # [N, D]
+            loss = loss + self.contrast * (answered * mean).sum(dim=1)
+        return (loss * known).sum() / process_mean(known.sum().float()).clamp(min=1e-6)
