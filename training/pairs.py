@@ -91,7 +91,7 @@ def sample_pairs(
     else:
         raise ValueError(f"{type(generator).__name__} has no previews, only a MobileStyleGAN has")
     images = images.float()
-    if images.shape[-1] < IMAGE_SIZE:
+    if small is not None and images.shape[-1] < IMAGE_SIZE:
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bicubic", align_corners=False)
     return F.adaptive_avg_pool2d(images, IMAGE_SIZE).clamp(-1, 1), w
 
