@@ -3,10 +3,11 @@
     python training/distil_pairs.py --pairs_dir pairs --model runs/inversion/model --share 0.5 --output_dir distilled
     python training/distil_pairs.py --faces_dir faces --model inversion --copies 4 --output_dir distilled-faces
 
-About half of a w (in squared error) cannot be read off its own picture, and less off a drawing of it: to the student
-that half is noise, which it learns by heart where pairs are few. So the targets here are a mixture of the truth and of
-what a teacher reads off the picture (generalized distillation, Lopez-Paz et al. 2016, arXiv 1511.03643). Photos, whose
-styles nobody knows, get all of theirs from the teacher. The same command goes on, and does what a store has grown by.
+Nearly half of a w (in squared error) even our encoder of photos does not read off its picture. To a student that sees
+a drawing of it that is mostly noise, learned by heart where pairs are few. So the targets here are a mixture of
+the truth and of what a teacher reads off the picture (generalized distillation, Lopez-Paz et al. 2016, arXiv
+1511.03643). Photos, whose styles nobody knows, get all of theirs from the teacher. The same command goes on, and does
+what a store has grown by.
 """
 
 import argparse
