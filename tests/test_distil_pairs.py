@@ -56,6 +56,17 @@ def test_mixed_styles_keep_their_differences(teacher_dir, make_generator, model_
     torch.testing.assert_close(torch.stack(PairStore([tmp_path / "new"]).rows), ws.half())
 
 
+def test_mirror_images_get_all_from_the_teacher(teacher_dir, pairs_dir, tmp_path):
+    run(teacher_dir, tmp_path / "new", "--pairs_dir", pairs_dir, "--mirror", "--share", 0)
+    before, after = PairStore([pairs_dir]), PairStore([tmp_path / "new"])
+    assert not set(after.indices) & set(before.indices)  # or they would get the line art of the others
+    for i in range(len(before)):
+        image, ws = after[i]
+        other = before[i][0]
+        assert (image - other.flip(-1)).abs().mean() < 0.5 * (image - other).abs().mean()  # WebP loses some
+        torch.testing.assert_close(ws, read_by(teacher_dir, image), rtol=0.02, atol=0.02)
+
+
 def test_photos_get_all_from_the_teacher(teacher_dir, faces_dir, tmp_path):
     run(teacher_dir, tmp_path / "new", "--faces_dir", faces_dir, "--copies", 2, "--first_index", 700)
     photos, store = FacePhotos(faces_dir, slice(None)), PairStore([tmp_path / "new"])
@@ -67,10 +78,11 @@ def test_photos_get_all_from_the_teacher(teacher_dir, faces_dir, tmp_path):
         assert difference < 0.05 if i < len(photos) else difference > 0.05  # the copies are other pictures
 
 
-@pytest.mark.parametrize("source", ["pairs", "faces"])
+@pytest.mark.parametrize("source", ["pairs", "mirror", "faces"])
 def test_goes_on_where_it_stopped(teacher_dir, pairs_dir, faces_dir, tmp_path, monkeypatch, source):
     monkeypatch.setattr(distil_pairs, "SHARD_SIZE", 2)
-    options = ["--pairs_dir", pairs_dir] if source == "pairs" else ["--faces_dir", faces_dir, "--copies", 2]
+    options = ["--faces_dir", faces_dir, "--copies", 2] if source == "faces" else ["--pairs_dir", pairs_dir]
+    options += ["--mirror"] if source == "mirror" else []
     run(teacher_dir, tmp_path / "new", *options)
     whole = files_of(tmp_path / "new")
     assert len(whole) > 2
@@ -104,3 +116,9 @@ def test_bad_options(options, message, capsys):
     with pytest.raises(SystemExit):
         distil_pairs.parse_args(["--pairs_dir", "a", "--model", "b", "--output_dir", "c", *options])
     assert message in capsys.readouterr().err
+
+
+def test_mirrored_photos_are_copies(capsys):
+    with pytest.raises(SystemExit):
+        distil_pairs.parse_args(["--faces_dir", "a", "--mirror", "--model", "b", "--output_dir", "c"])
+    assert "--copies mirrors photos" in capsys.readouterr().err

@@ -13,12 +13,12 @@ what a store has grown by.
 import argparse
 import io
 from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,6 +33,7 @@ from training.validation import load_model
 BATCH_SIZE = 50
 SHARD_SIZE = 500  # of photos; stores keep their shards
 FRAME_JITTER = 0.3  # of the copies of a photo
+FIRST_MIRRORED = 500_000_000  # added to the index of a mirrored pair, for stored line art belongs to the other
 
 Item = tuple[int, bytes, Tensor | None]  # index, WebP file, w [w_dim] or [num_ws, w_dim] if it is known
 
@@ -46,11 +47,14 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="the teacher: a starter, a folder or a repository on the Hub")
     parser.add_argument("--share", type=float, default=0.5, help="of the teacher's answer in a target, 0 to 1")
     parser.add_argument("--max_pairs", type=int, default=None, help="leave out those after so many")
+    parser.add_argument("--mirror", action="store_true", help="the pairs, mirrored; all targets are the teacher's")
     parser.add_argument("--copies", type=int, default=1, help="of each photo: mirrored, and framed a little otherwise")
     parser.add_argument("--first_index", type=int, default=8_000_000, help="of the photos' pairs")
     parsed = parser.parse_args(args)
     if not 0 <= parsed.share <= 1:
         parser.error(f"--share is {parsed.share}, expected 0 to 1")
+    if parsed.mirror and parsed.faces_dir:
+        parser.error("--mirror is for --pairs_dir, --copies mirrors photos")
     for name in ("copies", "max_pairs"):
         if getattr(parsed, name) is not None and getattr(parsed, name) < 1:
             parser.error(f"--{name} is {getattr(parsed, name)}, expected 1 or more")
@@ -82,23 +86,33 @@ def store_shards(folder: Path, max_pairs: int | None) -> Iterator[tuple[str, Ite
         yield path.name, ((store.indices[row], read_bytes(*store.positions[row]), store.rows[row]) for row in rows)
 
 
+def mirrored(picture: bytes) -> bytes:
+    """The mirror image of a WebP file."""
+    return encode(ImageOps.mirror(Image.open(io.BytesIO(picture))), WEBP_QUALITY)
+
+
+def mirrored_shards(folder: Path, max_pairs: int | None) -> Iterator[tuple[str, Iterable[Item]]]:
+    """Those of `store_shards` in the mirror, whose styles nobody knows."""
+    for name, items in store_shards(folder, max_pairs):
+        yield name, ((FIRST_MIRRORED + index, mirrored(picture), None) for index, picture, _ in items)
+
+
 def photo_shards(folder: Path, copies: int, first_index: int) -> Iterator[tuple[str, Iterable[Item]]]:
     """Photos and their copies, the first one unchanged, in shards."""
     photos = FacePhotos(folder, slice(None))
     change = Augmentation(random_flip=True, frame_jitter=FRAME_JITTER)
 
-    def make() -> Iterator[Item]:
-        for copy in range(copies):
-            for i in range(len(photos)):
-                image = photos[i]
-                if copy:
-                    image = change(Target(image), np.random.default_rng((copy, i))).image
-                picture = encode(tensor_to_images(image[None])[0], WEBP_QUALITY)
-                yield first_index + copy * len(photos) + i, picture, None
+    def make(numbers: range) -> Iterator[Item]:
+        for number in numbers:
+            copy, i = divmod(number, len(photos))
+            image = photos[i]
+            if copy:
+                image = change(Target(image), np.random.default_rng((copy, i))).image
+            yield first_index + number, encode(tensor_to_images(image[None])[0], WEBP_QUALITY), None
 
-    items = make()
-    for shard in range(-(-copies * len(photos) // SHARD_SIZE)):
-        yield shard_path(folder, shard).name, islice(items, SHARD_SIZE)
+    total = copies * len(photos)
+    for shard, start in enumerate(range(0, total, SHARD_SIZE)):
+        yield shard_path(folder, shard).name, make(range(start, min(start + SHARD_SIZE, total)))
 
 
 def main(args: argparse.Namespace) -> None:
@@ -107,14 +121,16 @@ def main(args: argparse.Namespace) -> None:
     if model.config.input_kind != "photo":
         raise ValueError(f"{args.model} reads {model.config.input_kind}s, expected a model for photos")
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    if args.pairs_dir:
+    if args.mirror:
+        shards = mirrored_shards(args.pairs_dir, args.max_pairs)
+    elif args.pairs_dir:
         shards = store_shards(args.pairs_dir, args.max_pairs)
     else:
         shards = photo_shards(args.faces_dir, args.copies, args.first_index)
     for name, some in tqdm(shards, unit="shard"):
-        items = list(some)  # first, for the next shard begins after these
         if (args.output_dir / name).exists():
             continue
+        items = list(some)
         pictures = {index: picture for index, picture, _ in items}
         write_encoded_shard(args.output_dir / name, pictures, distil(model, items, args.share))
 
