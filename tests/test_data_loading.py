@@ -103,6 +103,25 @@ def test_line_art_needs_indices_of_their_own(load, pairs_dir, portrait, tmp_path
         load("sketch", "--pairs_dir", pairs_dir, pairs_dir, *options)
 
 
+def test_pairs_with_line_art_are_seen_more_often(load, pairs_dir, faces_dir, portrait, tmp_path):
+    write_tar(tmp_path / "lines-103.tar", [103, 107, 119], [portrait(256).convert("L")] * 3, 90)
+    options = ["--pairs_dir", pairs_dir, "--line_art_dir", tmp_path, "--line_art_repeats", 3]
+    loaded = load("sketch", *options, "--target_dir", faces_dir)
+    assert loaded.held_out == [18, 19]  # 119 is not trained on, however often it is there
+    assert loaded.description["repeated pairs"] == 4
+    names = [loaded.describe_key((0, i)) for i in loaded.training]
+    assert {name: names.count(name) for name in names if names.count(name) > 1} == {"pair 103": 3, "pair 107": 3}
+    assert names[:22] == [*(f"pair {100 + i}" for i in range(18)), *["pair 103", "pair 107"] * 2]
+    once, again = loaded.data[0, 3], loaded.data[0, 20]
+    assert torch.equal(once["image"], again["image"]) and torch.equal(once["w"], again["w"])
+    assert not torch.equal(once["input"], again["input"])  # a drawing of its own
+    apart = load("sketch", *options, "--validation_dir", pairs_dir)
+    assert apart.description["repeated pairs"] == 6 and apart.held_out == list(range(26, 46))
+    for other in (["--target_dir", faces_dir], ["--pairs_dir", pairs_dir]):
+        with pytest.raises(ValueError, match="--line_art_repeats is 3, but no pair has line art"):
+            load("sketch", *other, "--line_art_repeats", 3)
+
+
 def test_label_maps_of_pairs(load, pairs_dir, tmp_path):
     maps = [Image.fromarray(np.full((256, 256), i % 19, np.uint8)) for i in range(20)]
     write_tar(tmp_path / "labels-100.tar", list(range(100, 120)), maps, None)
@@ -218,6 +237,8 @@ def test_validation_folders(load, pairs_dir, folders, generator_dir, tmp_path):
         ("sketch", "--pairs_dir x --generated_pairs 5", "--pairs_dir and --generated_pairs exclude each other"),
         ("sketch", "--target_dir x --dataset_name y", "--target_dir and --dataset_name exclude each other"),
         ("sketch", "--target_dir x --faces_dir y", "--faces_dir goes with --pairs_dir or --generated_pairs"),
+        ("sketch", "--pairs_dir x --line_art_repeats 0", "--line_art_repeats is 0, expected 1 or more"),
+        ("sketch", "--pairs_dir x --photo_repeats 0", "--photo_repeats is 0, expected 1 or more"),
         ("sketch", "--target_dir x --photo_repeats 2", "--photo_repeats is for photos beside --pairs_dir"),
         ("sketch", "--pairs_dir x --source_dir y", "--source_dir needs --target_dir"),
         ("sketch", "--pairs_dir x --source_column y", "--source_column needs --dataset_name"),

@@ -23,6 +23,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="made by training/make_line_art.py for --pairs_dir, or for --target_dir if there are no pairs",
     )
     pairs.add_argument("--line_art_share", type=float, default=LINE_ART_SHARE, help="of pictures that have some")
+    pairs.add_argument(
+        "--line_art_repeats",
+        type=int,
+        default=1,
+        help="times each pair that has some is seen in an epoch: for stores where few have",
+    )
     pairs.add_argument("--label_maps_dir", type=Path, nargs="+", help="made by training/make_label_maps.py")
     pairs.add_argument(
         "--gentle_steps", type=int, default=0, help="easy inputs at first, such as clean drawings; none from here on"
@@ -118,6 +124,9 @@ def check_data_arguments(args: argparse.Namespace) -> None:
     given = [args.num_validation_pairs is not None, bool(args.validation_dir), bool(args.validation_split)]
     if sum(given) > 1:
         raise ValueError("--num_validation_pairs, --validation_dir and --validation_split exclude each other")
+    for name in ("line_art_repeats", "photo_repeats", "faces_repeats"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} is {getattr(args, name)}, expected 1 or more")
     for name in ("color_jitter", "frame_jitter", "relit_pairs"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"--{name} is {getattr(args, name)}, expected 0 to 1")

@@ -15,7 +15,7 @@ from training.augmentation import Augmentation
 from training.columns import TablePictures, load_table
 from training.data import LineArt
 from training.data_arguments import add_data_arguments, check_data_arguments
-from training.examples import Examples, Hints, Key, Pairs, Photos, no_hints
+from training.examples import Examples, Hints, Key, Pairs, Part, Photos, no_hints
 from training.faces import FacePhotos
 from training.folders import FolderPictures, Pictures, find_broken, input_reader, listed, match, read_photo
 from training.identity import embed_all
@@ -68,13 +68,15 @@ def load_data(args: argparse.Namespace, task: TaskSpec, generator: Generator) ->
     if args.generated_pairs:
         args.dataloader_num_workers = 0  # the generator stays in the process that has the device
     loaded = load_parts(args, task, generator)
+    if args.line_art_repeats > 1:
+        loaded = repeat_line_art(args, loaded)
     parts = [part for part, _ in loaded.values()]
     total, num_apart = sum(map(len, parts)), len(loaded["validation"][0]) if "validation" in loaded else 0
     num_training = total - num_apart
     if num_apart:
         held_out = range(num_training, total)
-    elif "pairs" in loaded:  # of the first folder: more can be added to a run, and the same pairs are held out
-        held_out = last_ones(parts[0].store.store_ends[0], args.num_validation_pairs, "pairs")
+    elif "pairs" in loaded:
+        held_out = held_out_pairs(args, parts[0])
     else:
         held_out = last_ones(len(parts[0]), args.num_validation_pairs, "photos")
     training = [i for i in range(num_training) if i not in held_out]
@@ -141,6 +143,28 @@ def last_ones(end: int, wanted: int | None, kind: str) -> range:
         of = "the first folder" if kind == "pairs" else "the photos"
         raise ValueError(f"{number} validation pairs, expected 1 to {end // 2}, half of {of}")
     return range(end - number, end)
+
+
+def held_out_pairs(args: argparse.Namespace, pairs: Pairs) -> range:
+    """Those of the first folder: more can be added to a run, and the same pairs are held out."""
+    return last_ones(pairs.store.store_ends[0], args.num_validation_pairs, "pairs")
+
+
+def repeat_line_art(args: argparse.Namespace, loaded: dict[str, tuple[Part, int]]) -> dict[str, tuple[Part, int]]:
+    """The same parts, and pairs with line art --line_art_repeats times, each time with a drawing of its own.
+
+    Raises:
+        ValueError: no pair has any.
+    """
+    pairs = loaded["pairs"][0] if "pairs" in loaded else None
+    lines = LineArt(args.line_art_dir).positions
+    rows = [i for i, index in enumerate(pairs.store.indices) if index in lines] if pairs else []
+    if not rows:
+        raise ValueError(f"--line_art_repeats is {args.line_art_repeats}, but no pair has line art in --line_art_dir")
+    held_out = held_out_pairs(args, pairs) if "validation" not in loaded else ()
+    rows = [i for i in rows if i not in held_out] * (args.line_art_repeats - 1)
+    repeated = Pairs(pairs.store, pairs.hints, rows), 0
+    return {"pairs": loaded.pop("pairs"), "repeated pairs": repeated, **loaded}
 
 
 def find_hints(args: argparse.Namespace, task: TaskSpec, indices: Iterable[int], unique: bool = True) -> Hints:

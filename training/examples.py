@@ -41,15 +41,17 @@ class Pairs:
     Args:
         store: stored or generated.
         hints: line art or label maps of its pictures, by their index.
+        rows: positions in the store, where not each is there once.
     """
 
-    def __init__(self, store: PairStore | GeneratedPairs, hints: Hints = no_hints):
-        self.store, self.hints = store, hints
+    def __init__(self, store: PairStore | GeneratedPairs, hints: Hints = no_hints, rows: Sequence[int] | None = None):
+        self.store, self.hints, self.rows = store, hints, range(len(store)) if rows is None else rows
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self.rows)
 
     def get_many(self, positions: list[int]) -> list[Target]:
+        positions = [self.rows[i] for i in positions]
         if isinstance(self.store, GeneratedPairs):
             pairs = self.store.get_many(positions) if positions else []
         else:
@@ -58,7 +60,7 @@ class Pairs:
         return [Target(image, w, hint=hint) for (image, w), hint in zip(pairs, hints, strict=True)]
 
     def name(self, i: int) -> str:
-        return f"pair {self.store.indices[i]}"
+        return f"pair {self.store.indices[self.rows[i]]}"
 
 
 class Photos:
