@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +32,9 @@ from psp_hub.generators.mobile_stylegan import MobileStyleGAN, StyledConv
 from psp_hub.layers import Modulation
 from training.networks import EdgeDetector, FaceRecogniser
 from training.pairs import sample_pairs, write_shard
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "golden"
 
