@@ -164,7 +164,7 @@ def repeat_line_art(args: argparse.Namespace, loaded: dict[str, tuple[Part, int]
     held_out = held_out_pairs(args, pairs) if "validation" not in loaded else ()
     rows = [i for i in rows if i not in held_out] * (args.line_art_repeats - 1)
     repeated = Pairs(pairs.store, pairs.hints, rows), 0
-    return {"pairs": loaded.pop("pairs"), "repeated pairs": repeated, **loaded}
+    return {"pairs": loaded["pairs"], "repeated pairs": repeated, **loaded}  # the validation stays the last
 
 
 def find_hints(args: argparse.Namespace, task: TaskSpec, indices: Iterable[int], unique: bool = True) -> Hints:

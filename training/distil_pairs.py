@@ -1,13 +1,14 @@
 """Let an encoder of photos say how much of each w can be seen, for tasks that see less than a photo.
 
     python training/distil_pairs.py --pairs_dir pairs --model runs/inversion/model --share 0.5 --output_dir distilled
+    python training/distil_pairs.py --pairs_dir pairs --mirror --model runs/inversion/model --output_dir mirrored
     python training/distil_pairs.py --faces_dir faces --model inversion --copies 4 --output_dir distilled-faces
 
 Nearly half of a w (in squared error) even our encoder of photos does not read off its picture. To a student that sees
 a drawing of it that is mostly noise, learned by heart where pairs are few. So the targets here are a mixture of
 the truth and of what a teacher reads off the picture (generalized distillation, Lopez-Paz et al. 2016, arXiv
-1511.03643). Photos, whose styles nobody knows, get all of theirs from the teacher. The same command goes on, and does
-what a store has grown by.
+1511.03643). Photos, whose styles nobody knows, get all of theirs from the teacher, and so do mirror images of pairs,
+which are new faces without the generator's work. The same command goes on, and does what a store has grown by.
 """
 
 import argparse
