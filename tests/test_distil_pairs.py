@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from psp_hub.config import PSPConfig
 from psp_hub.model import PSPModel
 from training import distil_pairs
+from training.calibrate_teacher import Calibration
 from training.faces import FacePhotos
 from training.pairs import PairStore, read_bytes, sample_pairs, write_shard
 
@@ -67,6 +68,35 @@ def test_mirror_images_get_all_from_the_teacher(teacher_dir, pairs_dir, tmp_path
         torch.testing.assert_close(ws, read_by(teacher_dir, image), rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_calibrated_answers(teacher_dir, pairs_dir, tmp_path, mirror):
+    generator = PSPModel.from_pretrained(teacher_dir).generator
+    matrix = torch.randn(generator.w_dim, generator.w_dim, generator=torch.Generator().manual_seed(0))
+    calibration = Calibration(matrix, generator.w_avg, torch.ones(generator.w_dim))
+    calibration.save(tmp_path / "calibration.safetensors")
+    options = ["--share", 0.75, "--calibration", tmp_path / "calibration.safetensors"]
+    run(teacher_dir, tmp_path / "new", "--pairs_dir", pairs_dir, *options, *(["--mirror"] if mirror else []))
+    before, after = PairStore([pairs_dir]), PairStore([tmp_path / "new"])
+    assert after.w_shape == before.w_shape  # one w for all styles
+    for i in range(len(before)):
+        answer = calibration(read_by(teacher_dir, after[i][0]).mean(dim=0))
+        expected = answer if mirror else torch.lerp(before[i][1], answer, 0.75)
+        torch.testing.assert_close(after[i][1], expected, rtol=0.05, atol=0.1)  # the teacher works in bfloat16
+
+
+def test_one_calibrated_w_is_not_for_mixed_styles(teacher_dir, tmp_path):
+    generator = PSPModel.from_pretrained(teacher_dir).generator
+    (tmp_path / "mixed").mkdir()
+    write_shard(tmp_path / "mixed", 0, *sample_pairs(generator, [1, 2], mixed_share=1.0), [1, 2])
+    matrix, w_std = torch.eye(generator.w_dim), torch.ones(generator.w_dim)
+    Calibration(matrix, generator.w_avg, w_std).save(tmp_path / "calibration")
+    with pytest.raises(ValueError, match="mixed styles, expected pairs with one w each"):
+        run(
+            teacher_dir, tmp_path / "new", "--pairs_dir", tmp_path / "mixed", "--calibration", tmp_path / "calibration"
+        )
+    assert not (tmp_path / "new").exists()
+
+
 def test_photos_get_all_from_the_teacher(teacher_dir, faces_dir, tmp_path):
     run(teacher_dir, tmp_path / "new", "--faces_dir", faces_dir, "--copies", 2, "--first_index", 700)
     photos, store = FacePhotos(faces_dir, slice(None)), PairStore([tmp_path / "new"])
@@ -118,7 +148,11 @@ def test_bad_options(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_mirrored_photos_are_copies(capsys):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--mirror"], "--copies mirrors photos"), (["--calibration", "d"], "no single w makes a")],
+)
+def test_what_is_not_for_photos(options, message, capsys):
     with pytest.raises(SystemExit):
-        distil_pairs.parse_args(["--faces_dir", "a", "--mirror", "--model", "b", "--output_dir", "c"])
-    assert "--copies mirrors photos" in capsys.readouterr().err
+        distil_pairs.parse_args(["--faces_dir", "a", *options, "--model", "b", "--output_dir", "c"])
+    assert message in capsys.readouterr().err

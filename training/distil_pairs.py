@@ -7,8 +7,9 @@
 Nearly half of a w (in squared error) even our encoder of photos does not read off its picture. To a student that sees
 a drawing of it that is mostly noise, learned by heart where pairs are few. So the targets here are a mixture of
 the truth and of what a teacher reads off the picture (generalized distillation, Lopez-Paz et al. 2016, arXiv
-1511.03643). Photos, whose styles nobody knows, get all of theirs from the teacher, and so do mirror images of pairs,
-which are new faces without the generator's work. The same command goes on, and does what a store has grown by.
+1511.03643). `--calibration` (training/calibrate_teacher.py) leaves of its answers what can be relied on; then less of
+the truth is needed. Photos, whose styles nobody knows, get all of theirs from the teacher, and so do mirror images of
+pairs, which are new faces without the generator's work. The same command goes on, and does what a store has grown by.
 """
 
 import argparse
@@ -27,9 +28,9 @@ from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.preprocessing import images_to_tensor, tensor_to_images
 from training.augmentation import Augmentation, Target
+from training.calibrate_teacher import Calibration, load_teacher, read_styles
 from training.faces import FacePhotos
 from training.pairs import WEBP_QUALITY, PairStore, encode, read_bytes, shard_path, write_encoded_shard
-from training.validation import load_model
 
 BATCH_SIZE = 50
 SHARD_SIZE = 500  # of photos; stores keep their shards
@@ -47,6 +48,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output_dir", type=Path, required=True, help="of the new pairs")
     parser.add_argument("--model", required=True, help="the teacher: a starter, a folder or a repository on the Hub")
     parser.add_argument("--share", type=float, default=0.5, help="of the teacher's answer in a target, 0 to 1")
+    parser.add_argument("--calibration", type=Path, help="of the teacher; for pairs that have one w each")
     parser.add_argument("--max_pairs", type=int, default=None, help="leave out those after so many")
     parser.add_argument("--mirror", action="store_true", help="the pairs, mirrored; all targets are the teacher's")
     parser.add_argument("--copies", type=int, default=1, help="of each photo: mirrored, and framed a little otherwise")
@@ -56,28 +58,30 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--share is {parsed.share}, expected 0 to 1")
     if parsed.mirror and parsed.faces_dir:
         parser.error("--mirror is for --pairs_dir, --copies mirrors photos")
+    if parsed.calibration and parsed.faces_dir:
+        parser.error("--calibration is for --pairs_dir: no single w makes a photo")
     for name in ("copies", "max_pairs"):
         if getattr(parsed, name) is not None and getattr(parsed, name) < 1:
             parser.error(f"--{name} is {getattr(parsed, name)}, expected 1 or more")
     return parsed
 
 
-@torch.no_grad()
-def read_styles(model: PSPModel, pictures: list[bytes]) -> Tensor:
-    """What the teacher sees in WebP files, ws [N, num_ws, w_dim]."""
-    images = images_to_tensor([Image.open(io.BytesIO(picture)) for picture in pictures])
-    with torch.autocast("cpu", torch.bfloat16):
-        return model.encode(images).float()
+def distil(model: PSPModel, items: list[Item], share: float, calibration: Calibration | None = None) -> Tensor:
+    """New targets: `share` of the teacher's answer where w is known, all of it elsewhere.
 
-
-def distil(model: PSPModel, items: list[Item], share: float) -> Tensor:
-    """New targets: `share` of the teacher's answer where w is known, all of it elsewhere; [N, num_ws, w_dim]."""
-    ws = []
+    Returns:
+        ws [N, num_ws, w_dim]; with a calibration w [N, w_dim].
+    """
+    targets = []
     for i in range(0, len(items), BATCH_SIZE):
         some = items[i : i + BATCH_SIZE]
-        for (_, _, w), answer in zip(some, read_styles(model, [picture for _, picture, _ in some]), strict=True):
-            ws.append(answer if w is None else torch.lerp(w.float().expand_as(answer), answer, share))
-    return torch.stack(ws)
+        images = images_to_tensor([Image.open(io.BytesIO(picture)) for _, picture, _ in some])
+        answers = read_styles(model, images)  # [N, num_ws, w_dim]
+        if calibration:
+            answers = calibration(answers.mean(dim=1))  # [N, w_dim]
+        for (_, _, w), answer in zip(some, answers, strict=True):
+            targets.append(answer if w is None else torch.lerp(w.float().expand_as(answer), answer, share))
+    return torch.stack(targets)
 
 
 def store_shards(folder: Path, max_pairs: int | None) -> Iterator[tuple[str, Iterable[Item]]]:
@@ -118,9 +122,10 @@ def photo_shards(folder: Path, copies: int, first_index: int) -> Iterator[tuple[
 
 def main(args: argparse.Namespace) -> None:
     keep_freed_memory()
-    model = load_model(args.model)
-    if model.config.input_kind != "photo":
-        raise ValueError(f"{args.model} reads {model.config.input_kind}s, expected a model for photos")
+    model = load_teacher(args.model)
+    calibration = Calibration.from_file(args.calibration) if args.calibration else None
+    if calibration and len(PairStore([args.pairs_dir]).w_shape) > 1:
+        raise ValueError(f"{args.pairs_dir} has mixed styles, expected pairs with one w each for --calibration")
     args.output_dir.mkdir(parents=True, exist_ok=True)
     if args.mirror:
         shards = mirrored_shards(args.pairs_dir, args.max_pairs)
@@ -133,7 +138,7 @@ def main(args: argparse.Namespace) -> None:
             continue
         items = list(some)
         pictures = {index: picture for index, picture, _ in items}
-        write_encoded_shard(args.output_dir / name, pictures, distil(model, items, args.share))
+        write_encoded_shard(args.output_dir / name, pictures, distil(model, items, args.share, calibration))
 
 
 if __name__ == "__main__":
