@@ -54,7 +54,7 @@ def check_shapes(
 
 
 class PSPEncoder(ModelMixin, ConfigMixin):
-    """E(x) of `pSp(x) = G(E(x) + w_avg)`. The defaults are the light variant that ships with the project.
+    """E(x) of `pSp(x) = G(E(x) + w_avg)`. The defaults are the light variant; some starters are deeper.
 
     The original is `PSPEncoder(in_channels=3, num_ws=18, **PSP)`.
 
