@@ -11,7 +11,7 @@ import pytest
 import torch
 from browser import drag, open_page, serve
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from psp_hub.demo.faces import Painted, Problem, make_faces
 from psp_hub.demo.live import NOTHING, follow_settings, follow_stroke, paint_preview
@@ -244,6 +244,28 @@ def test_a_person_draws_live(model_dir, tmp_path, portrait):
         page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
         address, made = pad.face()
         assert made == followed
+
+        # Also where its message overtakes that of the stroke, which then still has the seed before.
+        held: list[Route] = []
+
+        def hold_the_stroke(route: Route) -> None:
+            if held or PREFIX not in (route.request.post_data or ""):
+                route.continue_()
+            else:
+                held.append(route)
+
+        page.route("**/queue/join*", hold_the_stroke)
+        pad.stroke((0.3, 0.9), (0.6, 0.9))
+        page.get_by_label("Seed").first.fill("7")
+        page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-7.png')")
+        _, overtaking = pad.face()
+        pad.watch()
+        held[0].continue_()
+        page.wait_for_function("window.faces.some(face => face.includes('face-seed-6.'))")
+        page.wait_for_function("window.faces.at(-1).endsWith('face-seed-7.png')")
+        page.unroute_all(behavior="wait")
+        _, followed = pad.face()
+        assert followed != overtaking, "of the drawing before"
         page.get_by_label("Seed").first.fill("1")
         address, _ = pad.face(address)
 

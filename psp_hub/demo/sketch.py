@@ -105,8 +105,10 @@ def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, r
         yield from follow_settings(model, *inputs)
 
     now = [results.painted, seed, strength, likeness]
-    gr.on([pad.input, live.select], after_stroke, [live, pad, *now], outputs, **options)
+    painted = gr.on([pad.input, live.select], after_stroke, [live, pad, *now], outputs, **options)
     gr.on([seed.change, strength.release, likeness.release], after_setting, [live, *now], outputs, **options)
+    # A setting changed right after a stroke may reach the server first, and the stroke still has the old one.
+    painted.success(after_setting, [live, *now], outputs, **options)
 
 
 def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
