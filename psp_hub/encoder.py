@@ -71,6 +71,8 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         squeeze_excitation: IR-SE blocks; without, IR blocks.
         head: `shared` (light: one stack per level), `psp` (one per style), `e4e` (the same, as deltas to the first),
             `w` and `naive_w_plus` (the baselines of the paper).
+        base_rank: of the linear layer of the base style (`shared` heads), 0 for full rank.
+        prior_width: hidden units of an MLP that knows what W looks like, after it (`shared` heads); 0 for none.
 
     Raises:
         ValueError: lists of different lengths, fewer than three stages, sizes that cannot be built, unknown names.
@@ -94,6 +96,8 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         squeeze_excitation: bool = True,
         head: str = "shared",
         stem_kernel: int = 3,
+        base_rank: int = 0,
+        prior_width: int = 0,
     ):
         super().__init__()
         for name, value, valid in (("activation", activation, ACTIVATIONS), ("head", head, HEADS)):
@@ -101,6 +105,11 @@ class PSPEncoder(ModelMixin, ConfigMixin):
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(valid)}")
         if stem_kernel not in (1, 3):
             raise ValueError(f"stem_kernel is {stem_kernel}, expected 1 or 3")
+        if min(base_rank, prior_width) < 0 or (head != "shared" and (base_rank or prior_width)):
+            raise ValueError(
+                f"base_rank is {base_rank} and prior_width {prior_width} with {head!r} heads, "
+                "expected 0 or more, and 0 for all heads but 'shared'"
+            )
         check_shapes(num_ws, stem_stride, stage_widths, stage_depths, stage_strides, head_widths)
         self.trunk = Trunk(
             in_channels,
@@ -125,7 +134,9 @@ class PSPEncoder(ModelMixin, ConfigMixin):
         medium_size = coarse_size * stage_strides[-1]
         sizes = (coarse_size, medium_size, medium_size * stage_strides[-2])
         if head == "shared":
-            self.heads = SharedHeads(pyramid_width, base_width, head_widths, sizes, num_ws, w_dim)
+            self.heads = SharedHeads(
+                pyramid_width, base_width, head_widths, sizes, num_ws, w_dim, base_rank, prior_width
+            )
         else:
             self.heads = StyleHeads(pyramid_width, head_widths, sizes, num_ws, w_dim, base_and_deltas=head == "e4e")
 

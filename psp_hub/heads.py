@@ -91,28 +91,59 @@ class HeadIntoWPlus(nn.Module):
         return self.linear(vector).unflatten(1, (self.num_ws, -1))  # [N, num_ws, w_dim]
 
 
+class StylePrior(nn.Module):
+    """What a w most likely is that an encoder is not sure of: a residual MLP from w to w.
+
+    W is what eight nonlinear layers make of a sphere, far from a Gaussian cloud around `w_avg`: what is known of some
+    directions tells of the others, but not along straight lines. `training/fit_prior.py` learns that from the
+    generator's own w, of which there are as many as one likes.
+    """
+
+    def __init__(self, w_dim: int, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(w_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, w_dim)
+        )
+        nn.init.zeros_(self.layers[-1].weight)  # changes nothing at first
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, w: Tensor) -> Tensor:
+        return w + self.layers(w)  # [N, w_dim]
+
+
 class MapToBase(nn.Module):
     """map2style for aligned pictures: few channels, then one linear layer over all positions.
 
     The parts of a face have their places, so each place gets weights of its own. `MapToStyle` shares them all over
     the picture, and learned more slowly.
+
+    Args:
+        rank: of that layer, which is then two; 0 for one of full rank.
+        prior_width: of a `StylePrior` after it; 0 for none.
     """
 
-    def __init__(self, in_channels: int, width: int, size: int, w_dim: int):
+    def __init__(self, in_channels: int, width: int, size: int, w_dim: int, rank: int = 0, prior_width: int = 0):
         super().__init__()
         self.squeeze = nn.Sequential(nn.Conv2d(in_channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.linear = nn.Linear(width * size**2, w_dim)
+        self.reduce = nn.Linear(width * size**2, rank, bias=False) if rank else nn.Identity()
+        self.linear = nn.Linear(rank or width * size**2, w_dim)
         nn.init.zeros_(self.linear.weight)  # training starts at the mean face
         nn.init.zeros_(self.linear.bias)
+        self.prior = StylePrior(w_dim, prior_width) if prior_width else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.squeeze(x).flatten(1))  # [N, C, S, S] -> [N, w_dim]
+        x = self.squeeze(x).flatten(1)  # [N, C, S, S] -> [N, width * S * S]
+        w = self.linear(self.reduce(x))  # [N, w_dim]
+        return self.prior(w)
 
 
 class SharedHeads(nn.Module):
     """One map2style stack per pyramid level, and one linear layer per style on top of it.
 
     The coarsest level predicts a base style; every style is it plus an offset of its own, as in e4e (Tov et al. 2021).
+
+    Args:
+        base_rank, prior_width: of the base style, see `MapToBase`.
     """
 
     def __init__(
@@ -123,12 +154,14 @@ class SharedHeads(nn.Module):
         sizes: tuple[int, ...],
         num_ws: int,
         w_dim: int,
+        base_rank: int = 0,
+        prior_width: int = 0,
     ):
         super().__init__()
         self.map2style = nn.ModuleList(
             MapToStyle(pyramid_width, width, size) for width, size in zip(head_widths, sizes, strict=True)
         )
-        self.base = MapToBase(pyramid_width, base_width, sizes[0], w_dim)
+        self.base = MapToBase(pyramid_width, base_width, sizes[0], w_dim, base_rank, prior_width)
         self.num_styles = [len(style_indices([group], num_ws)) for group in GROUP_STARTS]
         self.offsets = nn.ModuleList(
             nn.Linear(width, count * w_dim) for width, count in zip(head_widths, self.num_styles, strict=True)

@@ -122,9 +122,25 @@ def test_each_level_writes_its_group():
     torch.testing.assert_close(after[:, fine:], before[:, fine:] + 1)
 
 
-@pytest.mark.parametrize("activation", ["relu", "prelu"])
-def test_gradients_reach_every_parameter(activation):
-    encoder = make_encoder(activation=activation).train()
+@pytest.mark.parametrize("changes", [{"base_rank": 6}, {"prior_width": 10}, {"base_rank": 6, "prior_width": 10}])
+def test_the_base_style_may_have_a_lower_rank_and_a_prior(changes):
+    encoder, x = make_encoder(**changes), images(40)
+    assert not PSPEncoder(**TINY | changes).eval()(x[:1]).any()  # starts at the mean face, too
+    base = encoder.heads.base
+    features = base.squeeze(torch.randn(40, 8, 8, 8)).flatten(1)  # [40, 256]
+    w = base.linear(base.reduce(features))
+    assert torch.linalg.matrix_rank(w - w.mean(0)) == changes.get("base_rank", 24)
+    assert torch.equal(base.prior(w), w)  # it changes nothing before it has learned
+    with torch.no_grad():
+        before = encoder(x)
+        if "prior_width" in changes:
+            base.prior.layers[-1].bias.fill_(1.0)
+            torch.testing.assert_close(encoder(x), before + 1)
+
+
+@pytest.mark.parametrize("changes", [{"activation": "relu"}, {"activation": "prelu"}, {"base_rank": 6}])
+def test_gradients_reach_every_parameter(changes):
+    encoder = make_encoder(**changes).train()
     ws = encoder(images(4))
     (ws * torch.randn(ws.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
     without = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
@@ -168,6 +184,8 @@ def test_wrong_shape_is_refused(shape):
         ({"stage_strides": (1, 0, 2)}, "expected powers of two"),
         ({"stem_stride": 64}, "product below 256"),
         ({"stem_kernel": 2}, "stem_kernel is 2, expected 1 or 3"),
+        ({"base_rank": -1}, "base_rank is -1 and prior_width 0 .*expected 0 or more"),
+        ({"head": "psp", "prior_width": 8}, "prior_width 8 with 'psp' heads.*0 for all heads but 'shared'"),
     ],
 )
 def test_impossible_configuration_is_refused(changes, message):
