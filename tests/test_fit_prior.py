@@ -156,6 +156,13 @@ def test_the_command(model_dir, tmp_path, capsys, options):
     assert found.item() == pytest.approx(errors[-1], rel=0.03)
 
 
+@pytest.mark.parametrize("options", [["--base_rank", 33], ["--base_rank", -1], ["--prior_width", 0]])
+def test_sizes_that_cannot_be_built(model_dir, pairs_dir, tmp_path, options):
+    with pytest.raises(ValueError, match=f"{options[0]} is {options[1]}|{options[0]} {options[1]}, expected 0 to 32"):
+        run(model_dir, pairs_dir, tmp_path / "new", "--held_out", 5, *options)
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_cannot_be_fitted(model_dir, pairs_dir, make_encoder, tmp_path):
     generator = PSPModel.from_pretrained(model_dir).generator
     with_one = with_prior(make_encoder(), StylePrior(32, 16), None, torch.ones(32))

@@ -1,7 +1,7 @@
 r"""Teach a trained encoder what W looks like: a `StylePrior` after its base style, fitted on w, not on pictures.
 
-    python training/fit_prior.py sketch --pairs_dir more-pairs --line_art_dir more-line-art --base_rank 256 \
-        --prior_width 704 --output_dir runs/with-prior
+    python training/fit_prior.py runs/sketch/model --pairs_dir more-pairs --line_art_dir more-line-art \
+        --base_rank 256 --prior_width 704 --output_dir runs/with-prior
 
 An input leaves most of w open, and what is left open is best answered by what W has there. No number of pairs teaches
 that as well as w itself, of which the mapping network makes as many as one likes. So the prior first learns to find w
@@ -147,18 +147,11 @@ def with_prior(encoder: PSPEncoder, prior: StylePrior, basis: Tensor | None, w_s
     base, rank = base_of(encoder), 0 if basis is None else basis.shape[1]
     width = prior.layers[0].out_features
     new = PSPEncoder.from_config(encoder.config, base_rank=rank, prior_width=width).to(encoder.dtype)
-    state = new.state_dict() | {
-        name: value for name, value in encoder.state_dict().items() if not name.startswith("heads.base.linear")
-    }
-    weight, bias = base.linear.weight.float(), base.linear.bias.float()
-    if basis is None:
-        state |= {"heads.base.linear.weight": weight, "heads.base.linear.bias": bias}
-    else:
-        state |= {
-            "heads.base.reduce.weight": basis.T @ (weight / w_std[:, None]),  # [rank, width * S * S]
-            "heads.base.linear.weight": w_std[:, None] * basis,  # [w_dim, rank]
-            "heads.base.linear.bias": bias,
-        }
+    state = new.state_dict() | encoder.state_dict()
+    if basis is not None:
+        weight = base.linear.weight.float() / w_std[:, None]
+        state["heads.base.reduce.weight"] = basis.T @ weight  # [rank, width * S * S]
+        state["heads.base.linear.weight"] = w_std[:, None] * basis  # [w_dim, rank]
     learned = {f"heads.base.prior.{name}": value for name, value in prior.state_dict().items()}
     first, last = "heads.base.prior.layers.0.weight", "heads.base.prior.layers.4"
     learned[first] = learned[first] / w_std
@@ -200,7 +193,12 @@ def fit(args: argparse.Namespace) -> PSPModel:
         ValueError: another kind of encoder or of pairs.
     """
     model = load_model(args.model)
-    base, error = base_of(model.encoder), WError(model.generator)
+    base, error, w_dim = base_of(model.encoder), WError(model.generator), model.generator.w_dim
+    if not 0 <= args.base_rank <= w_dim or args.prior_width < 1:
+        raise ValueError(
+            f"--base_rank is {args.base_rank} and --prior_width {args.prior_width}, "
+            f"expected 0 to {w_dim}, and 1 or more"
+        )
     data = load_examples(args, model)
     # Standardised and relative to the mean face, [N * epochs, w_dim] each; all inputs of the last pairs are last.
     answers = (read_bases(model.encoder, data, args.epochs) / error.w_std).unflatten(0, (args.epochs, -1))
@@ -208,7 +206,7 @@ def fit(args: argparse.Namespace) -> PSPModel:
     truth = ((data.parts[0].store.w.float() - error.w_avg) / error.w_std).repeat_interleave(args.epochs, dim=0)
     num_held_out = args.held_out * args.epochs
     fitted, held_out = slice(None, -num_held_out), slice(-num_held_out, None)
-    prior, basis = StylePrior(model.generator.w_dim, args.prior_width), None
+    prior, basis = StylePrior(w_dim, args.prior_width), None
 
     def say(after: str, answers: Tensor) -> None:
         found = relative_error(answers[held_out], truth[held_out])
