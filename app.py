@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from psp_hub.config import CONFIG_NAME, PSPConfig
+from psp_hub.demo.mix.recipes import Painter
 from psp_hub.demo.page import LAUNCH_OPTIONS, PLACES, build_demo, painter_of, sort_models
-from psp_hub.demo.recipes import Painter
 from psp_hub.demo.space import default_address, move_to_gpu
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.face_parser import FaceParser

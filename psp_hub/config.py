@@ -46,7 +46,7 @@ class PSPConfig:
 
     Args:
         task: name of the task, a key of `psp_hub.tasks.TASKS` or your own.
-        input_kind: how pictures are prepared for the encoder, a key of `psp_hub.preprocessing.PREPARATIONS`.
+        input_kind: how pictures are prepared for the encoder, a key of `psp_hub.images.preprocessing.PREPARATIONS`.
         base_generator: generator that the styles are for: the name of a built-in one, a reference to a repository
             (or a dict of its fields), or None if it is saved in `generator/`.
         num_passes: how often the encoder looks (see `psp_hub.passes`); from 2 on, it also sees the face so far.

@@ -1,7 +1,7 @@
 """Directions in W: one number moves a face towards a smile, glasses, longer hair.
 
-`training/find_directions.py` finds them; those of the built-in generator ship with the package. A direction belongs to
-the generator that it was found in.
+`training/recipes/find_directions.py` finds them; those of the built-in generator ship with the package. A direction
+belongs to the generator that it was found in.
 """
 
 import json
@@ -60,7 +60,7 @@ def load_directions(generator_name: str | Path = "mobilestylegan-ffhq") -> dict[
     if not path.is_file():
         raise ValueError(
             f"there are no directions for the generator {str(generator_name)!r}; there are some for "
-            f"{', '.join(available_directions()) or 'none'}, and training/find_directions.py finds others"
+            f"{', '.join(available_directions()) or 'none'}, and training/recipes/find_directions.py finds others"
         )
     return _load(path)
 

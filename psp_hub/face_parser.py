@@ -12,8 +12,8 @@ from diffusers.configuration_utils import register_to_config
 from PIL import Image
 from torch import Tensor, nn
 
-from psp_hub.loading import load_component
-from psp_hub.preprocessing import NUM_CLASSES, prepare_tensor
+from psp_hub.hub.components import load_component
+from psp_hub.images.preprocessing import NUM_CLASSES, prepare_tensor
 from psp_hub.trunk import ACTIVATIONS, ResidualBlock, Trunk
 
 STARTER = Path(__file__).parent / "starters" / "face-parser"

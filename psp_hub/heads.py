@@ -95,7 +95,7 @@ class StylePrior(nn.Module):
     """What a w most likely is that an encoder is not sure of: a residual MLP from w to w.
 
     W is what eight nonlinear layers make of a sphere, far from a Gaussian cloud around `w_avg`: what is known of some
-    directions tells of the others, but not along straight lines. `training/fit_prior.py` learns that from the
+    directions tells of the others, but not along straight lines. `training/recipes/fit_prior.py` learns that from the
     generator's own w, of which there are as many as one likes.
     """
 

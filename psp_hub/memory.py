@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
 
     A generator frees and allocates tens of megabytes at every layer; fresh pages for each of them cost nearly half of
     the time of a face on a CPU. For programs (the demo, the command line, training), not for a library at import: it
-    holds for the whole process. Compare with `training/benchmark.py --plain_malloc`.
+    holds for the whole process. Compare with `benchmarks/benchmark.py --plain_malloc`.
 
     Returns:
         Whether it took effect; False where the C library is another.

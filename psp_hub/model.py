@@ -13,8 +13,8 @@ from psp_hub import latents
 from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
+from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.passes import check_passes, encode_in_passes, input_channels
-from psp_hub.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.pretrained import Pretrained
 from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
 

@@ -16,14 +16,13 @@ from typing import Self
 import torch
 from huggingface_hub import CommitInfo, ModelCard, ModelHubMixin
 
-from psp_hub import cards
 from psp_hub.config import CONFIG_NAME, FORMAT_VERSION, GeneratorReference, PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator, pin_generator
 from psp_hub.generators.base import Generator
-from psp_hub.hub import CARD_NAME, LIBRARY_NAME, Access, open_source, push_folder
-from psp_hub.loading import component_files, load_component
-from psp_hub.saving import save_component, staged
+from psp_hub.hub import cards
+from psp_hub.hub.components import component_files, load_component, save_component, staged
+from psp_hub.hub.transfer import CARD_NAME, LIBRARY_NAME, Access, open_source, push_folder
 
 EVALUATION_NAME = "evaluation.json"
 

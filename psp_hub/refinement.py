@@ -2,8 +2,8 @@
 
 An encoder answers at once, but not exactly. Gradient descent through the generator in W+ (Abdal et al. 2019,
 Image2StyleGAN) takes the rest of the way; from a good start it needs few steps. Two pulls keep the face a face: to the
-start, and to the mean face. What all latent optimisation shares is here, too; `training/optimize.py` starts from
-nothing.
+start, and to the mean face. What all latent optimisation shares is here, too;
+`training/evaluation/optimize.py` starts from nothing.
 """
 
 import math
@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from psp_hub.generators.base import Generator, check_ws
+from psp_hub.images.pictures import open_image
 from psp_hub.latents import random_z
-from psp_hub.pictures import open_image
 from psp_hub.tasks import TASKS
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # pictures and targets [N, 3, 256, 256] -> [N]

@@ -13,8 +13,8 @@ class TaskSpec:
 
     Args:
         in_channels: channels of the encoder's input.
-        input_kind: how pictures are prepared, a key of `psp_hub.preprocessing.PREPARATIONS`.
-        source: how training makes the input from the target, a key of `training.sources.SOURCES`.
+        input_kind: how pictures are prepared, a key of `psp_hub.images.preprocessing.PREPARATIONS`.
+        source: how training makes the input from the target, a key of `training.data.sources.SOURCES`.
         loss_weights: weight of each of `LOSSES`; "w" counts where the w of a target is known.
         mixed_groups: groups of styles that an input of this task leaves open: variations draw them anew.
         source_options: further arguments of the source's maker.

@@ -20,7 +20,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from staging import GENERATOR_FILES, list_files, stage
 
 from psp_hub.config import GeneratorReference
-from psp_hub.hub import LIBRARY_NAME, LOG_IN, REPO_ID, explained, explained_push
+from psp_hub.hub.transfer import LIBRARY_NAME, LOG_IN, REPO_ID, explained, explained_push
 
 KEPT = (".gitattributes",)  # files that the Hub itself puts into a repository
 

@@ -24,14 +24,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from psp_hub import PSPConfig, PSPModel
-from psp_hub.cli import main
+from psp_hub.cli.main import main
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import DISTRIBUTION, ENVIRONMENT_VARIABLE, VERSION, WHEEL
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN, StyledConv
 from psp_hub.layers import Modulation
-from training.networks import EdgeDetector, FaceRecogniser
-from training.pairs import sample_pairs, write_shard
+from training.data.pairs import sample_pairs, write_shard
+from training.networks.hed import EdgeDetector
+from training.networks.mobilefacenet import FaceRecogniser
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,6 +15,8 @@ from torch import Tensor
 BLUR = torch.tensor([1.0, 3.0, 3.0, 1.0])
 BLUR_KERNEL = torch.outer(BLUR, BLUR) / 64 * 4
 
+GOLDEN_FOLDER = Path(__file__).parent / "golden"
+
 
 def fill(key: str, shape: tuple[int, ...]) -> Tensor:
     """The tensor that belongs to a key of an original state dict."""
@@ -59,7 +61,7 @@ def original_input(channels: int) -> Tensor:
 
 def original_outputs() -> dict[str, Tensor]:
     """What the original answered."""
-    return load_file(Path(__file__).parent / "golden" / "psp.safetensors")
+    return load_file(GOLDEN_FOLDER / "psp.safetensors")
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

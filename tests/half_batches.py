@@ -1,4 +1,4 @@
-"""One of several processes that train together; `tests/test_distributed.py` starts them with torchrun.
+"""One of several processes that train together; `tests/training/run/test_distributed.py` starts them with torchrun.
 
 In float64, where rounding cannot be taken for an error: a tiny encoder, the error of its styles, three steps of plain
 gradient descent on examples of which only some have a w. Rank 0 writes weights and statistics to the given file.
@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from psp_hub import PSPModel
-from training.distributed import keep_process_group, prepare_batch_norm
-from training.ending import run_to_exit
 from training.losses import WError
+from training.run.distributed import keep_process_group, prepare_batch_norm
+from training.run.ending import run_to_exit
 
 EXAMPLES = 8
 

@@ -72,7 +72,7 @@ def serve() -> None:
     from safetensors.torch import save_file
 
     from psp_hub import PSPModel
-    from psp_hub.cli import main
+    from psp_hub.cli.main import main
     from psp_hub.config import GeneratorReference
     from psp_hub.generators import load_generator, push_generator
 

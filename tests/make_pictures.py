@@ -11,17 +11,17 @@ import tempfile
 from pathlib import Path
 
 import torch
-from browser import open_page, serve
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from psp_hub import PSPModel
-from psp_hub.demo.portraits import VARIED
-from psp_hub.label_maps import PALETTE
+from psp_hub.demo.photo.portraits import VARIED
+from psp_hub.images.label_maps import PALETTE
+from psp_hub.images.preprocessing import prepare_drawing, prepare_labels, tensor_to_images
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import STARTERS
-from psp_hub.preprocessing import prepare_drawing, prepare_labels, tensor_to_images
 from psp_hub.tasks import get_task, mixed_groups
+from tests.browser import open_page, serve
 
 SIDE, GAP = 200, 6  # of one picture in the grid, and between two
 QUALITY = 82

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from golden_weights import BLUR_KERNEL, fill
 from torch import Tensor, nn
 
+from psp_hub.conversion.original_names import decoder_key, encoder_key
 from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators.stylegan2 import StyleGAN2
-from psp_hub.original import decoder_key, encoder_key
+from tests.golden_weights import BLUR_KERNEL, fill
 
 TRUNK = {"stem_width": 16, "stage_widths": (16, 24, 32, 48), "stage_depths": (1, 1, 2, 1)}
 WIDTH, W_DIM, RESOLUTION, NUM_WS = 48, 48, 64, 10

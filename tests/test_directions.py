@@ -12,13 +12,13 @@ from torch import nn
 from psp_hub.directions import Direction, apply_directions, available_directions, load_directions, save_directions
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
-from psp_hub.label_maps import CLASS_NAMES
+from psp_hub.images.label_maps import CLASS_NAMES
 from psp_hub.latents import style_indices
-from training import draw_directions, find_directions
-from training.find_directions import Wanted, without_components
-from training.fit_directions import neutralise, principal_components, regress, steer
-from training.measures import MEASURES, measure
-from training.pairs import PairStore, sample_pairs, write_shard, write_tar
+from training.data.pairs import PairStore, sample_pairs, write_shard, write_tar
+from training.recipes import draw_directions, find_directions
+from training.recipes.find_directions import Wanted, without_components
+from training.recipes.fit_directions import neutralise, principal_components, regress, steer
+from training.recipes.measures import MEASURES, measure
 
 DIM = 32
 SPREAD = torch.cat([torch.tensor([5.0, 3.0, 2.0]), torch.linspace(1, 0.5, DIM - 3)])

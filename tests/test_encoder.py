@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from psp_hub.encoder import INPUT_SIZE, PSPEncoder
+from psp_hub.hub.components import load_component
 from psp_hub.latents import GROUP_STARTS
-from psp_hub.loading import load_component
 
 TINY = {
     "num_ws": 8,

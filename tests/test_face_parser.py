@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from PIL import Image
 
 from psp_hub.face_parser import FaceParser
-from psp_hub.loading import load_component
-from training import evaluate_parser, train_parser
-from training.parsing import LabelledPhotos, confusion, flip_labels, segmentation_figures
-from training.train_parser import parser_loss
+from psp_hub.hub.components import load_component
+from training.data.labelled_photos import LabelledPhotos, flip_labels
+from training.evaluation.segmentation import confusion, segmentation_figures
+from training.recipes import evaluate_parser, train_parser
+from training.recipes.train_parser import parser_loss
 
 TINY = {"stem_width": 16, "stage_widths": (16, 16, 32), "stage_depths": (1, 1, 1), "decoder_width": 16}
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from psp_hub import PSPConfig, PSPModel
 from psp_hub import model as model_module
 from psp_hub.generators import load_generator
+from psp_hub.images.preprocessing import prepare_drawing, tensor_to_images
 from psp_hub.latents import style_indices
-from psp_hub.preprocessing import prepare_drawing, tensor_to_images
 
 BUILTIN = "mobilestylegan-ffhq"
 
@@ -350,7 +350,7 @@ def test_a_save_that_fails_leaves_the_folder_as_it_was(tmp_path, model, monkeypa
     changed = PSPModel.from_pretrained(folder)
     changed.encoder.requires_grad_(False).heads.offsets[0].bias += 1
     with monkeypatch.context() as patch:
-        patch.setattr("psp_hub.saving.save_file", full_disk)
+        patch.setattr("psp_hub.hub.components.save_file", full_disk)
         for target in (folder, tmp_path / "new" / "model"):
             with pytest.raises(OSError, match=r"cannot write .*safetensors: No space left on device"):
                 changed.save_pretrained(target)

@@ -8,9 +8,9 @@ from PIL import Image
 
 from psp_hub import PSPConfig, PSPModel
 from psp_hub.generators import load_generator
-from psp_hub.preprocessing import images_to_tensor, tensor_to_images
+from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
 from psp_hub.refinement import descend, make_small_and_large, picture, pixel_loss, quick_picture, refine
-from training.sources import degradation
+from training.data.sources import degradation
 
 
 @pytest.fixture(scope="module")

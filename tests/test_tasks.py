@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
+from psp_hub.images.preprocessing import PREPARATIONS
 from psp_hub.latents import style_indices
-from psp_hub.preprocessing import PREPARATIONS
 from psp_hub.tasks import LOSSES, TASKS, get_task, mixed_groups
 
 CHANNELS = {

@@ -28,8 +28,8 @@ from training.evaluation.examples import Example, Examples, PairExamples, PhotoE
 from training.evaluation.judges import Judges, add_judge_arguments, load_judges, problem_with_judges
 from training.evaluation.measure import measure
 from training.evaluation.report import GRID_COLUMNS, as_table, save_grid, save_table
-from training.networks import EdgeDetector
-from training.validation import load_model, visible
+from training.networks.hed import EdgeDetector
+from training.run.validation import load_model, visible
 
 SHOWN = 4 * GRID_COLUMNS
 

@@ -17,16 +17,16 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 
 from psp_hub.memory import keep_freed_memory
-from training.arguments import parse_args
-from training.build import Run, build
-from training.checkpoints import StopSignals, check_same_run, find_checkpoint, step_of
-from training.distributed import keep_process_group
-from training.ending import run_to_exit
-from training.exports import MODEL_NAME, forget_after, read_best
-from training.loop import train_steps
-from training.output_folder import check_room, claimed
-from training.plan import describe
-from training.publish import claim_repository, publish
+from training.run.arguments import parse_args
+from training.run.build import Run, build
+from training.run.checkpoints import StopSignals, check_same_run, find_checkpoint, step_of
+from training.run.distributed import keep_process_group
+from training.run.ending import run_to_exit
+from training.run.exports import MODEL_NAME, forget_after, read_best
+from training.run.loop import train_steps
+from training.run.output_folder import check_room, claimed
+from training.run.plan import describe
+from training.run.publish import claim_repository, publish
 
 ARGUMENTS_NAME = "training_args.json"
 

@@ -14,9 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from psp_hub.demo.space import on_gpu
-from psp_hub.latents import MAX_SEED
-from psp_hub.model import PSPModel
-from psp_hub.preprocessing import (
+from psp_hub.images.preprocessing import (
     drawings_to_tensor,
     labels_to_tensor,
     open_image,
@@ -24,6 +22,8 @@ from psp_hub.preprocessing import (
     prepare_labels,
     tensor_to_images,
 )
+from psp_hub.latents import MAX_SEED
+from psp_hub.model import PSPModel
 from psp_hub.tasks import mixed_groups
 
 MAX_VARIATIONS = 8

@@ -9,9 +9,12 @@ from gradio.utils import get_upload_folder
 from torch import nn
 
 from psp_hub.config import GeneratorReference, PSPConfig
-from psp_hub.demo import mix, photo, segmentation, sketch
+from psp_hub.demo import segmentation
+from psp_hub.demo.mix import tab as mix
+from psp_hub.demo.mix.recipes import Painter
 from psp_hub.demo.parts import Results
-from psp_hub.demo.recipes import Painter
+from psp_hub.demo.photo import tab as photo
+from psp_hub.demo.sketch import tab as sketch
 from psp_hub.directions import available_directions, load_directions
 from psp_hub.face_parser import FaceParser
 from psp_hub.model import PSPModel, starter_names

@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageOps
 
-from psp_hub.alignment import align_face, find_faces
+from psp_hub.alignment.faces import align_face, find_faces
 from psp_hub.demo.faces import Answer, Problem, make_faces
 from psp_hub.demo.parts import (
     HIDDEN,
@@ -23,10 +23,10 @@ from psp_hub.demo.parts import (
     take_brush,
 )
 from psp_hub.face_parser import FaceParser
-from psp_hub.label_maps import BACKGROUND, CLASS_NAMES, PALETTE, SKIN, labels_to_image
+from psp_hub.images.label_maps import BACKGROUND, CLASS_NAMES, PALETTE, SKIN, labels_to_image
+from psp_hub.images.pictures import ENCODER_SIZE
+from psp_hub.images.preprocessing import open_image, prepare_labels
 from psp_hub.model import PSPModel
-from psp_hub.pictures import ENCODER_SIZE
-from psp_hub.preprocessing import open_image, prepare_labels
 
 TITLE = "Segmentation"
 TIP = "Pick a part of the face, then paint where it is. Every colour stands for one part."

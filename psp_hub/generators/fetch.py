@@ -24,7 +24,7 @@ from huggingface_hub.utils import WeakFileLock
 
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from psp_hub.generators.random_face import convert
-from psp_hub.loading import load_component
+from psp_hub.hub.components import load_component
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
-from psp_hub.generators.mobile_stylegan import LEAKY_SLOPE, MappingNetwork
+from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
 from psp_hub.layers import Modulation, blur, upsample
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)

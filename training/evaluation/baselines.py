@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from psp_hub.images.preprocessing import ENCODER_SIZE, images_to_tensor, tensor_to_images
 from psp_hub.model import PSPModel
-from psp_hub.preprocessing import ENCODER_SIZE, images_to_tensor, tensor_to_images
 from training.evaluation.examples import Example
 
 FILLED_ROWS = 32  # at a time

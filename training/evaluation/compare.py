@@ -15,7 +15,7 @@ from training.evaluation.baselines import at_256, mean_face
 from training.evaluation.examples import Example
 from training.evaluation.judges import Judges
 from training.evaluation.measure import Answers, means, now, translate
-from training.optimize import LossFunction, Space, optimize, reconstruction_loss
+from training.evaluation.optimize import LossFunction, Space, optimize, reconstruction_loss
 
 # Of the distance beside the squared error: pSp's weight of LPIPS, and one that brings the unweighted distance, about
 # eight times as large, to the same size.

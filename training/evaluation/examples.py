@@ -11,12 +11,12 @@ from torch import Tensor
 
 from psp_hub.face_parser import FaceParser
 from psp_hub.tasks import TaskSpec
-from training.drawings import draw
-from training.folders import FolderPictures, find_broken, input_reader, listed, match, read, read_photo
-from training.label_maps import one_hot
-from training.networks import EdgeDetector
-from training.pairs import PairStore
-from training.sources import SOURCES
+from training.data.drawings import draw
+from training.data.folders import FolderPictures, find_broken, input_reader, listed, match, read, read_photo
+from training.data.painted_maps import one_hot
+from training.data.pairs import PairStore
+from training.data.sources import SOURCES
+from training.networks.hed import EdgeDetector
 
 
 @dataclass(frozen=True)

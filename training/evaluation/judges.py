@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from psp_hub.face_parser import FaceParser
-from psp_hub.loading import load_component
-from training.perceptual import TRUNKS, PerceptualDistance, find_trunk
-from training.recognisers import Recogniser, load_recogniser
+from psp_hub.hub.components import load_component
+from training.networks.perceptual import TRUNKS, PerceptualDistance, find_trunk
+from training.networks.recognisers import Recogniser, load_recogniser
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from training.evaluation.baselines import at_256, mean_face, other_answers
 from training.evaluation.examples import Example, Examples
 from training.evaluation.judges import Judges
 from training.evaluation.metrics import frechet_distance, identity, masked_error, psnr, squared_error
+from training.evaluation.segmentation import confusion, segmentation_figures
 from training.losses import WError
-from training.parsing import confusion, segmentation_figures
 
 
 class Measurement(NamedTuple):

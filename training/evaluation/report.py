@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psp_hub.preprocessing import tensor_to_images
+from psp_hub.images.preprocessing import tensor_to_images
 
 GRID_COLUMNS = 8
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from psp_hub.model import PSPModel
 from psp_hub.tasks import TaskSpec
-from training.identity import IdentityFromW
-from training.layout import LayoutHead
 from training.losses.identity import IdentityLoss, StyleIdentityLoss
 from training.losses.layout import LayoutLoss
 from training.losses.total import TrainingLosses
 from training.losses.w_error import WError
-from training.perceptual import TRUNKS, PerceptualDistance, find_trunk
-from training.recognisers import load_recogniser
-from training.small_generator import SmallSynthesis
+from training.networks.identity import IdentityFromW
+from training.networks.layout import LayoutHead
+from training.networks.perceptual import TRUNKS, PerceptualDistance, find_trunk
+from training.networks.recognisers import load_recogniser
+from training.networks.small_generator import SmallSynthesis
 
 WEIGHT_HELP = {
     "w": "squared error of the styles, for pairs that have w",
@@ -54,10 +54,12 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="of the identity losses: how much likeness to other faces of the batch counts against an answer, 0 to 1",
     )
-    group.add_argument("--identity_net", type=Path, help="made by training/identity.py; adds an identity loss")
+    group.add_argument(
+        "--identity_net", type=Path, help="made by training/recipes/fit_identity.py; adds an identity loss"
+    )
     group.add_argument("--identity_weight", type=weight, default=0.3)
     group.add_argument(
-        "--layout_net", type=Path, help="made by training/layout.py; adds a loss of the label map's parts"
+        "--layout_net", type=Path, help="made by training/recipes/fit_layout.py; adds a loss of the label map's parts"
     )
     group.add_argument("--layout_weight", type=weight, default=1.0)
     group.add_argument("--layout_share", type=float, default=0.5, help="of a batch that this loss looks at")
@@ -75,7 +77,7 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--decode_net",
         type=Path,
-        help="made by training/small_generator.py: draws small pictures for the losses, in a fraction of the time",
+        help="of fit_small_generator.py: draws small pictures for the losses, in a fraction of the time",
     )
     group.add_argument(
         "--decode_precision",

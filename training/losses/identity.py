@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from training.distributed import process_mean
-from training.identity import IdentityFromW
-from training.networks import Frozen
-from training.recognisers import Recogniser
+from training.networks.frozen import Frozen
+from training.networks.identity import IdentityFromW
+from training.networks.recognisers import Recogniser
+from training.run.distributed import process_mean
 
 
 class IdentityLoss(Frozen):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from psp_hub.generators.base import Generator
-from training.layout import LayoutHead, early_features, layout_loss
-from training.networks import Frozen
+from training.networks.frozen import Frozen
+from training.networks.layout import LayoutHead, early_features, layout_loss
 
 
 class LayoutLoss(Frozen):

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from psp_hub.generators.base import Generator
 from psp_hub.tasks import LOSSES
-from training.arcface import CROP
 from training.losses.identity import IdentityLoss, StyleIdentityLoss
 from training.losses.layout import LayoutLoss
 from training.losses.pixels import l2
 from training.losses.regularisation import w_norm
 from training.losses.w_error import WError
-from training.networks import Frozen
-from training.perceptual import PerceptualDistance
-from training.small_generator import SmallSynthesis
+from training.networks.arcface import CROP
+from training.networks.frozen import Frozen
+from training.networks.perceptual import PerceptualDistance
+from training.networks.small_generator import SmallSynthesis
 
 IMAGE_LOSSES = ("l2", "lpips", "id", "l2_crop", "lpips_crop")
 # The network that a loss needs: an argument of `TrainingLosses`.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from psp_hub.generators.base import Generator
 from psp_hub.latents import random_z
-from training.distributed import process_mean
+from training.run.distributed import process_mean
 
 W_STD_SAMPLES = 10_000
 

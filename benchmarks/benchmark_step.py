@@ -1,0 +1,148 @@
+"""How many pictures a second a training step takes on this machine, warm, and how much memory it needs at its peak.
+
+    python benchmarks/benchmark_step.py
+    python benchmarks/benchmark_step.py --only paper --mixed_precision no --threads 1
+
+A step is that of training/train.py: encoder, losses, backward pass, clipping, optimiser. Each row has a process of
+its own, and so a peak. The generator of the light rows is the built-in one; the other weights are random,
+which takes as long as any.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from psp_hub.encoder import INPUT_SIZE, PSP, PSPEncoder
+from psp_hub.generators import load_generator
+from psp_hub.generators.base import Generator
+from psp_hub.generators.stylegan2 import StyleGAN2
+from psp_hub.memory import keep_freed_memory
+from psp_hub.tasks import get_task
+from training.losses import TrainingLosses, WError
+from training.losses.identity import IdentityLoss
+from training.networks.arcface import ArcFace
+from training.networks.frozen import freeze
+from training.networks.mobilefacenet import FaceRecogniser
+from training.networks.perceptual import PerceptualDistance
+
+TASK = "inversion"
+ROWS = {
+    "light": "light encoder, MobileStyleGAN 1024 px, error of the styles",
+    "light-images": "light encoder, MobileStyleGAN 1024 px, losses of the pictures",
+    "paper": "original encoder, StyleGAN2 256 px, losses of the pictures",
+}
+WARM_UP = 1
+# Convolutions of AlexNet, by torchvision's numbers: outputs, inputs, kernel size.
+ALEXNET = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+
+
+def alexnet_distance() -> PerceptualDistance:
+    """LPIPS with random features."""
+    state = {}
+    for number, (width, channels, size) in ALEXNET.items():
+        state[f"features.{number}.weight"] = torch.randn(width, channels, size, size) * 0.05
+        state[f"features.{number}.bias"] = torch.zeros(width)
+    with tempfile.TemporaryDirectory() as folder:
+        save_file(state, Path(folder) / "alexnet.safetensors")
+        return PerceptualDistance(Path(folder) / "alexnet.safetensors", "alex", weighted=True)
+
+
+def build(row: str, args: argparse.Namespace) -> tuple[nn.Module, TrainingLosses, Generator]:
+    """Encoder, losses and generator of a row."""
+    if row == "paper":
+        generator = StyleGAN2(256).eval()
+        encoder = PSPEncoder(in_channels=3, num_ws=generator.num_ws, **PSP)
+    else:
+        generator = load_generator("mobilestylegan-ffhq")
+        encoder = PSPEncoder(in_channels=3, num_ws=generator.num_ws, w_dim=generator.w_dim)
+    options = {"bf16": args.mixed_precision == "bf16", "decode_batch_size": args.decode_batch_size}
+    if row == "light":
+        losses = TrainingLosses(generator, {"w": 1.0}, w_error=WError(generator))
+    else:
+        weights = {name: value for name, value in get_task(TASK).loss_weights.items() if name != "w"}
+        recogniser = IdentityLoss(freeze(ArcFace() if row == "paper" else FaceRecogniser()))
+        losses = TrainingLosses(generator, weights, distance=alexnet_distance(), identity=recogniser, **options)
+    if args.gradient_checkpointing:
+        generator.enable_gradient_checkpointing()
+    return encoder.train().to(memory_format=torch.channels_last), losses, generator
+
+
+def step(
+    encoder: nn.Module,
+    losses: TrainingLosses,
+    optimizer: torch.optim.Optimizer,
+    batch: dict[str, Tensor],
+    mixed_precision: str,
+) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed_precision == "bf16"):
+        delta = encoder(batch["input"])
+    loss, _ = losses(delta.float(), batch)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def measure(row: str, args: argparse.Namespace) -> None:
+    """Print the figures of a row."""
+    keep_freed_memory()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    encoder, losses, generator = build(row, args)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4)
+    n = args.train_batch_size
+    pictures = torch.rand(n, 3, INPUT_SIZE, INPUT_SIZE) * 2 - 1
+    w = torch.randn(n, generator.w_dim)
+    batch = {"input": pictures, "image": pictures, "w": w, "has_w": torch.ones(n, dtype=torch.bool)}
+    seconds, busy = [], []
+    for _ in range(WARM_UP + args.repeats):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        step(encoder, losses, optimizer, batch, args.mixed_precision)
+        seconds.append(time.perf_counter() - start)
+        busy.append(time.process_time() - cpu_start)
+    median, processor = statistics.median(seconds[WARM_UP:]), statistics.median(busy[WARM_UP:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{ROWS[row]:<62} {n / median:7.2f} images/s  {median:7.2f} s a step, processor {processor:.2f} s  "
+        f"{peak:5.2f} GiB at the peak",
+        flush=True,
+    )
+
+
+def own_process(row: str, words: Iterable[str]) -> None:
+    subprocess.run([sys.executable, __file__, "--only", row, *words], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=list(ROWS), help="one row, in this process")
+    parser.add_argument("--train_batch_size", type=int, default=8)
+    parser.add_argument("--mixed_precision", choices=["no", "bf16"], default="bf16")
+    parser.add_argument("--gradient_checkpointing", action="store_true")
+    parser.add_argument("--decode_batch_size", type=int)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    if args.only:
+        return measure(args.only, args)
+    print(
+        f"batch {args.train_batch_size}, {args.mixed_precision} mixed precision, {args.threads} threads, "
+        f"median of {args.repeats}",
+        flush=True,
+    )
+    for row in ROWS:
+        own_process(row, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Files and folders in, files and folders out: which become which, found out before any work."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from psp_hub.images.preprocessing import FORMATS
+
+LATENTS_SUFFIX = ".safetensors"
+
+Jobs = dict[Path, list[Path]]  # each input, and the files that are made of it
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Picture files in `folder` itself, by suffix, sorted; hidden ones are left out.
+
+    Raises:
+        ValueError: there are none.
+    """
+    suffixes = sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+    return find_files(folder, suffixes, "pictures")
+
+
+def find_latents(folder: Path) -> list[Path]:
+    """The same for files of latents."""
+    return find_files(folder, [LATENTS_SUFFIX], "latents")
+
+
+def find_files(folder: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    found = sorted(path for path in files if path.suffix.lower() in suffixes)
+    if not found:
+        raise ValueError(f"there are no {kind} in the folder {folder}; expected names in {', '.join(suffixes)}")
+    return found
+
+
+def find_masks(masks: Path, pictures: Iterable[Path]) -> dict[Path, Path]:
+    """The mask of each picture: a file for all of them, or those of the same names in a folder, suffixes apart.
+
+    Raises:
+        ValueError: no such file or folder, or a picture without exactly one mask.
+    """
+    if not masks.exists():
+        raise ValueError(f"there is no mask file or folder {masks}")
+    if masks.is_file():
+        return dict.fromkeys(pictures, masks)
+    by_name: dict[str, list[Path]] = {}
+    for mask in find_pictures(masks):
+        by_name.setdefault(mask.stem, []).append(mask)
+    for picture in pictures:
+        if len(found := by_name.get(picture.stem, [])) != 1:
+            said = ", ".join(map(str, found)) or "none"
+            raise ValueError(f"the masks of {picture} in {masks} are {said}, expected one named {picture.stem}")
+    return {picture: by_name[picture.stem][0] for picture in pictures}
+
+
+def file_id(path: Path) -> tuple[int, int]:
+    """The same for two names of one file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def check_targets(jobs: Jobs, others: Iterable[Path] = ()) -> None:
+    """Raise ValueError if two inputs become the same file, or a file to be written is an input or one of `others`."""
+    inputs = {file_id(source) for source in (*jobs, *others)}
+    sources: dict[str, Path] = {}
+    for source, targets in jobs.items():
+        for target in targets:
+            # Many file systems take Face.png and face.png for the same.
+            other = sources.setdefault(str(target).casefold(), source)
+            if other != source:
+                raise ValueError(f"{other} and {source} would both become {target}; rename one of them")
+            if target.exists() and file_id(target) in inputs:
+                raise ValueError(f"the output {target} is an input and would be lost; choose another output")
+
+
+def plan(
+    source: Path,
+    output: Path,
+    find: Callable[[Path], list[Path]] = find_pictures,
+    count: Callable[[Path], int] = lambda source: 1,
+) -> Jobs:
+    """Which files become which: everything that can be wrong with names is found before any work.
+
+    Args:
+        source: a file, or a folder.
+        output: a .png file, or a folder.
+        find: the inputs in a folder.
+        count: how many pictures an input becomes; several are numbered.
+
+    Raises:
+        ValueError: no such input, none in the folder, an output that does not fit, or the errors of `check_targets`.
+    """
+    if not source.exists():
+        raise ValueError(f"there is no file or folder {source}")
+    if source.is_dir():
+        if output.exists() and not output.is_dir():
+            raise ValueError(f"the output {output} is a file, expected a folder, as {source} is one")
+        names = {file: output / f"{file.stem}.png" for file in find(source)}
+    elif output.is_dir():
+        names = {source: output / f"{source.stem}.png"}
+    elif output.suffix.lower() == ".png":
+        names = {source: output}
+    else:
+        raise ValueError(f"the output is {output}, expected a name that ends in .png, or an existing folder")
+    jobs = {}
+    for file, name in names.items():
+        number = count(file)
+        ends = [f"-{i}.png" for i in range(number)]
+        jobs[file] = [name] if number == 1 else [name.with_name(name.stem + end) for end in ends]
+    check_targets(jobs)
+    return jobs
+
+
+def write_png(image: Image.Image, path: Path) -> None:
+    """Write a PNG that has its name only once it is complete."""
+    staged = path.with_name(f".psp-hub-{os.getpid()}.tmp")
+    try:
+        image.save(staged, "PNG")
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)

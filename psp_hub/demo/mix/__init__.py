@@ -1,0 +1,1 @@
+"""The tab *Mix & edit*: faces, their styles and their sliders."""

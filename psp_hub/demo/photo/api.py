@@ -1,0 +1,141 @@
+"""What programs can ask of the photo tab: endpoints with named parameters, one for each task."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from psp_hub.demo.faces import MAX_VARIATIONS, Problem
+from psp_hub.demo.parts import PICTURE, WORK
+from psp_hub.demo.photo.crops import Crop, read_crop
+from psp_hub.demo.photo.portraits import MAX_STEPS, Wishes, make_portrait
+from psp_hub.model import PSPModel
+from psp_hub.tasks import get_task
+
+
+def given(photo: str | None) -> str:
+    """
+    Raises:
+        Problem: no file.
+    """
+    if photo is None:
+        raise Problem("There is no photo yet. Upload one, or click an example.")
+    return photo
+
+
+def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Iterator[Any]]]:
+    """What makes faces of files, by task; those of tasks without a model cannot be called."""
+
+    def answer(task: str, crop: Crop, wishes: Wishes, progress: gr.Progress) -> Iterator[Any]:
+        for painting in make_portrait(models[task], crop, wishes, progress):
+            if painting is None:
+                yield gr.skip()
+            else:
+                yield painting.face, painting.gallery, painting.before, painting.latents
+
+    def reconstruct(
+        photo: str | None,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        steps: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - that is how gradio finds it
+    ) -> Iterator[Any]:
+        """Paint the face of a photo anew.
+
+        Args:
+            photo: picture file with a face; of several, the largest is used. It need not be cut out or upright.
+            seed: whole number that decides what the variations change.
+            variations: how many faces with other colours, with this seed and the next ones, 0 to 8.
+            strength: how much they change, 0 (nothing) to 1.
+            likeness: 0.3 (nearly the average face) to 1 (the photo).
+            steps: of refinement, 0 (none) to 100. Each brings the face closer to the photo, and takes a while.
+
+        Returns:
+            The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
+        """
+        wishes = Wishes(seed, variations, strength, likeness, steps)
+        yield from answer("inversion", read_crop(given(photo), "inversion"), wishes, progress)
+
+    def upscale(
+        photo: str | None,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        steps: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        """Make a large, sharp picture of a tiny or blurred one of a face. Its details are made up.
+
+        Args:
+            photo: picture file with a face; a square picture of at most 128 pixels is used as it is.
+            seed: whole number that decides what the variations change.
+            variations: how many other answers, with this seed and the next ones, 0 to 8.
+            strength: how much they change, 0 (nothing) to 1.
+            likeness: 0.3 (nearly the average face) to 1 (the picture).
+            steps: of refinement, 0 (none) to 100. Each brings the answer, made small, closer to the picture.
+
+        Returns:
+            The face, its variations, the part of the picture that was used, and the face's numbers (safetensors).
+        """
+        wishes = Wishes(seed, variations, strength, likeness, steps)
+        yield from answer("super-resolution", read_crop(given(photo), "super-resolution"), wishes, progress)
+
+    def fill_in(
+        photo: str | None,
+        mask: str | None,
+        keep: bool,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        steps: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        """Fill in a part of the photo of a face.
+
+        Args:
+            photo: picture file with a face. Without a mask, what is transparent is filled in.
+            mask: picture file of the same size, white where the photo is to be filled in; may be left out.
+            keep: whether the rest of the photo stays as it is; otherwise all of the face is painted.
+            seed: whole number that decides what the variations change.
+            variations: how many other answers, with this seed and the next ones, 0 to 8.
+            strength: how much they change, 0 (nothing) to 1.
+            likeness: 0.3 (nearly the average face) to 1 (the photo).
+            steps: of refinement, 0 (none) to 100. Each brings the face closer to what the photo shows.
+
+        Returns:
+            The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
+        """
+        crop = read_crop(given(photo), "inpainting", mask)
+        if crop.missing is None:
+            raise Problem("There is nothing to fill in: give a mask, or make a part of the photo transparent.")
+        wishes = Wishes(seed, variations, strength, likeness, steps, keep)
+        yield from answer("inpainting", crop, wishes, progress)
+
+    return {"inversion": reconstruct, "super-resolution": upscale, "inpainting": fill_in}
+
+
+def add_endpoints(models: Mapping[str, PSPModel]) -> None:
+    """Name an endpoint for each task that there is a model for; nothing of them is seen on the page."""
+    makers = face_makers(models)
+    with gr.Row(visible=False):
+        photo, mask, button = gr.File(label="Photo"), gr.File(label="Mask"), gr.Button()
+        keep = gr.Checkbox(True, label="Keep")
+        seed = gr.Number(1, label="Seed")
+        variations = gr.Slider(0, MAX_VARIATIONS, 0, step=1, label="Number of variations")
+        strength = gr.Slider(0, 1, 0.5, label="Strength of variation")
+        likeness = gr.Slider(0.3, 1, 1, label="Likeness")
+        sliders = {  # by task, for what it starts with is what programs get that leave the parameter out
+            task: gr.Slider(0, MAX_STEPS, get_task(task).refinement_steps, step=1, label="Steps of refinement")
+            for task in models
+        }
+        face, crop = gr.Image(label="Face", **PICTURE), gr.Image(label="What the network saw", **PICTURE)
+        gallery, latents = gr.Gallery(label="Variations", **PICTURE), gr.File(label="Numbers of the face")
+    outputs = [face, gallery, crop, latents]
+    for task, steps in sliders.items():
+        settings = [seed, variations, strength, likeness, steps]
+        inputs = [photo, mask, keep, *settings] if task == "inpainting" else [photo, *settings]
+        button.click(makers[task], inputs, outputs, api_name=makers[task].__name__, **WORK)

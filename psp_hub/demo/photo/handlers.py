@@ -1,0 +1,217 @@
+"""What the events of the photo tab call: a photo comes in, something else is chosen, a button is pressed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from psp_hub.demo.faces import Problem
+from psp_hub.demo.parts import PAD_SIDE
+from psp_hub.demo.photo.comparison import compare
+from psp_hub.demo.photo.crops import GAP, Crop, add_painted, read_crop
+from psp_hub.demo.photo.portraits import Painting, Portrait, Wishes, load_portrait, make_portrait, paint_portrait
+from psp_hub.model import PSPModel
+from psp_hub.tasks import get_task
+
+TIP = "Move the line to compare. Your photo stays on the computer that runs this page."
+NO_FACE = "There is no face yet. Make one first."
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One thing to do with a photo; its texts."""
+
+    name: str
+    hint: str
+    button: str
+    examples: str
+
+
+# By task, in the order of the choice.
+MODES = {
+    "inversion": Mode(
+        "Reconstruct",
+        "Upload a photo of a face, large and from the front. It is painted anew, as well as the painter "
+        "can; then you can change it in *Mix & edit*.",
+        "Rebuild the face",
+        "Or click an example",
+    ),
+    "super-resolution": Mode(
+        "Upscale",
+        "A tiny or blurred picture of a face becomes a large, sharp one. The details are made up: they fit your "
+        "picture, but so do others.",
+        "Make it sharp",
+        "Or click an example (16 to 64 pixels wide)",
+    ),
+    "inpainting": Mode(
+        "Fill in",
+        "Upload a photo of a face, paint over what is missing or should go, and it is filled in.",
+        "Fill in",
+        "Or click an example",
+    ),
+}
+MISSING = """**There is no model for this yet.** Start the page with one: `python app.py --model NAME`, where NAME is a
+folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub."""
+
+
+def with_painting(crop: Crop, pad: dict | None) -> Crop:
+    """The crop without what is painted over.
+
+    Raises:
+        Problem: nothing is missing, or everything.
+    """
+    layers = [layer for layer in (pad or {}).get("layers") or [] if layer is not None]
+    missing = add_painted(crop.missing, layers, crop.image.width)
+    if missing is None:
+        raise Problem("Nothing is painted over yet: paint over the part that is to be filled in.")
+    return replace(crop, missing=missing)
+
+
+def show(paintings: Iterator[Painting | None]) -> Iterator[Any]:
+    """Paintings as the page's outputs take them: what has not changed is not sent again."""
+    is_new = True
+    for painting in paintings:
+        if painting is None:
+            yield gr.skip()
+        elif is_new:
+            face, file = compare(painting.before, painting.face), painting.latents
+            yield face, gr.update(value=[], visible=False), painting.portrait, file
+            is_new = False
+        else:
+            yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
+
+
+class Handlers:
+    """What the events of the page call; `models` by task."""
+
+    def __init__(self, models: Mapping[str, PSPModel], files: Mapping[str, list[str]]):
+        self.models, self.files = models, files
+
+    def choose(self, task: str) -> list[Any]:
+        """Another thing to do: [hint, missing, rest, button, preview, pad, keep, *examples]."""
+        has_model, paints = task in self.models, task == "inpainting"
+        return [
+            MODES[task].hint,
+            gr.update(value=MISSING.format(task=task), visible=not has_model),
+            gr.update(visible=has_model),
+            MODES[task].button,
+            gr.update(visible=False),
+            gr.update(visible=False),
+            gr.update(visible=paints),
+            *(gr.update(visible=name == task and bool(self.files[name])) for name in self.models),
+        ]
+
+    def take(self, path: str | None, task: str) -> list[Any]:
+        """A photo has come: [path, crop, preview, pad, status]."""
+        if path is None or task not in self.models:
+            return [path, *self.clear()[1:]]
+        crop, paints = read_crop(path, task), task == "inpainting"
+        return [
+            path,
+            crop,
+            gr.update(value=None if paints else crop.coloured(GAP, PAD_SIDE), visible=not paints),
+            gr.update(value=crop.painted if paints else None, visible=paints),
+            crop.note or TIP,
+        ]
+
+    def take_again(self, path: str | None, task: str) -> list[Any]:
+        """As `take`, when something else is to be done: a photo that does not suit is remembered, but not shown."""
+        try:
+            return self.take(path, task)
+        except Problem as problem:
+            return [path, *self.clear()[1:-1], problem.message]
+
+    def clear(self) -> list[Any]:
+        """The photo is taken away; the face stays."""
+        return [None, None, gr.update(value=None, visible=False), gr.update(value=None, visible=False), TIP]
+
+    def make(
+        self,
+        task: str,
+        crop: Crop | None,
+        pad: dict | None,
+        keep: bool,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        if crop is None:
+            raise Problem("There is no photo yet. Upload one, or click an example.")
+        if task == "inpainting":
+            crop = with_painting(crop, pad)
+        yield from self.make_at_once(task, crop, keep, seed, variations, strength, likeness, progress)
+
+    def make_at_once(
+        self,
+        task: str,
+        crop: Crop,
+        keep: bool,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        """For an example: what the painter shows cannot be asked for as soon as it is there."""
+        variations = 0 if task == "inversion" else variations  # a photo leaves little open: they come when asked for
+        wishes = Wishes(seed, variations, strength, likeness, get_task(task).refinement_steps, keep)
+        yield from show(make_portrait(self.models[task], crop, wishes, progress))
+
+    def refine(
+        self,
+        portrait: Portrait | None,
+        crop: Crop | None,
+        keep: bool,
+        steps: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        """Also for a face from a file, if there is a photo on the tab."""
+        if portrait is None:
+            raise Problem(NO_FACE)
+        if portrait.crop is None:
+            if crop is None:
+                raise Problem("This face came from a file: upload its photo first.")
+            portrait = replace(portrait, crop=crop)
+        wishes = Wishes(steps=steps, keep=keep)
+        yield from show(paint_portrait(self.models[portrait.task], portrait, wishes, progress))
+
+    def vary(
+        self,
+        portrait: Portrait | None,
+        keep: bool,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        """New variations of the face that is there; how much it is like the photo has been decided."""
+        if portrait is None:
+            raise Problem(NO_FACE)
+        wishes = Wishes(seed, variations, strength, keep=keep)
+        yield from show(paint_portrait(self.models[portrait.task], portrait, wishes, progress))
+
+    def repaint(self, portrait: Portrait | None, *settings: Any) -> Iterator[Any]:
+        """With the rest of the photo as it is, or as it was painted."""
+        if portrait is None or portrait.crop is None or portrait.crop.missing is None:
+            yield gr.skip()
+        else:
+            yield from self.vary(portrait, *settings)
+
+    def load(
+        self,
+        path: str,
+        task: str,
+        crop: Crop | None,
+        keep: bool,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        """A face from a file, beside the photo on the tab."""
+        model = self.models.get(task) or next(iter(self.models.values()))
+        portrait, note = load_portrait(model, path, crop)
+        if note:
+            gr.Info(note)
+        yield from show(paint_portrait(model, portrait, Wishes(keep=keep), progress))

@@ -1,0 +1,1 @@
+"""The tab *Sketch*: a pad, and a face that follows each stroke."""

@@ -1,0 +1,154 @@
+"""The tab on which a drawing becomes a face."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from psp_hub.demo.faces import Answer, Problem, make_faces
+from psp_hub.demo.parts import (
+    HIDDEN,
+    PICTURE,
+    QUICK,
+    WORK,
+    Results,
+    add_examples,
+    add_results,
+    add_settings,
+    example_files,
+    show_result,
+)
+from psp_hub.demo.sketch.live import Update, follow_settings, follow_stroke
+from psp_hub.demo.sketch.pad import add_pad, read_drawing
+from psp_hub.demo.space import spaces
+from psp_hub.images.preprocessing import open_image
+from psp_hub.model import PSPModel
+
+TITLE = "Sketch"
+PREVIEW_SIDE = 1024
+TIP = "From the front, large, in the middle: hair, eyes, nose and mouth."
+SEED_HINT = "A drawing has no colours; this number picks them."
+LIVE_LABEL = "Live: a face after each stroke"
+VARIATIONS_TIP = "“Draw to face” adds the same drawing with the next seeds. Click one to see it large."
+
+
+def show_upload(path: str | None) -> dict[str, Any]:
+    """Check an uploaded file at once, and show it: as PNG, since no browser shows TIFF.
+
+    Raises:
+        Problem: not a picture that can be used.
+    """
+    if path is None:
+        return gr.update(value=None, visible=False)
+    try:
+        image = open_image(path)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    return gr.update(value=image, visible=True)
+
+
+def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
+    """What makes faces: of a drawing's file, and of what is on the pad."""
+
+    def draw_to_face(
+        drawing: str | None,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - that is how gradio finds it
+    ) -> Iterator[Answer]:
+        """Turn a drawing of a face into a photo.
+
+        Args:
+            drawing: picture file of a face seen from the front: dark lines on light paper, or the other way round.
+            seed: whole number that decides what the drawing leaves open, such as colours.
+            variations: how many more faces, with the next seeds, 1 to 8.
+            strength: how much the seed changes, 0 (nothing) to 1.
+            likeness: 0.3 (nearly the average face) to 1 (the drawing).
+
+        Returns:
+            The face, its variations, and the drawing as the network gets it.
+        """
+        if drawing is None:
+            raise Problem("There is no picture yet. Upload one, or click an example.")
+        yield from make_faces(model, drawing, seed, variations, strength, likeness, progress)
+
+    def draw_from_pad(
+        pad: str | None,
+        uploaded: str | None,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Answer]:
+        drawing = read_drawing(pad) or uploaded
+        if drawing is None:
+            raise Problem("There is no drawing yet. Draw a face first, or click an example.")
+        yield from make_faces(model, drawing, seed, variations, strength, likeness, progress)
+
+    return draw_to_face, draw_from_pad
+
+
+def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, results: Results) -> None:
+    """Let the face follow the pad and the settings. Of the changes that pile up, the last one counts."""
+    seed, _, strength, likeness = settings
+    options = {**WORK, **QUICK, "trigger_mode": "always_last"}
+    outputs = [results.face, results.seen, results.painted]
+
+    def after_stroke(*inputs: Any) -> Iterator[Update]:
+        yield from follow_stroke(model, *inputs)
+
+    def after_setting(*inputs: Any) -> Iterator[Update]:
+        yield from follow_settings(model, *inputs)
+
+    now = [results.painted, seed, strength, likeness]
+    painted = gr.on([pad.input, live.select], after_stroke, [live, pad, *now], outputs, **options)
+    gr.on([seed.change, strength.release, likeness.release], after_setting, [live, *now], outputs, **options)
+    # A setting changed right after a stroke may reach the server first, and the stroke still has the old one.
+    painted.success(after_setting, [live, *now], outputs, **options)
+
+
+def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
+    """Fill the tab of the drawings."""
+    draw_to_face, draw_from_pad = face_makers(model)
+    files = example_files("sketch")
+
+    def choose_example(index: int) -> tuple[str, gr.Tabs]:
+        return files[index], gr.Tabs(selected="upload")
+
+    with gr.Row():
+        with gr.Column():
+            with gr.Tabs() as tabs:
+                with gr.Tab("Draw", id="draw"):
+                    gr.Markdown(TIP)
+                    # Where a GPU is lent by the second, faces come when they are asked for.
+                    live = gr.Checkbox(spaces is None, label=LIVE_LABEL, container=False, elem_id="sketch-live")
+                    pad = add_pad("sketch-pad", live="#sketch-live input", face="#sketch-face")
+                    pad_button = gr.Button("Draw to face", variant="primary", size="lg")
+                with gr.Tab("Upload", id="upload"):
+                    # Not gr.Image: it would decode the file before `open_image` can check it.
+                    upload = gr.File(
+                        label="A drawing of a face", file_types=["image"], height=140, elem_id="sketch-upload"
+                    )
+                    preview = gr.Image(show_label=False, buttons=[], visible=False, **PICTURE)
+                    upload_button = gr.Button("Draw to face", variant="primary", size="lg")
+            examples = add_examples(files, "Or click an example")
+            settings = add_settings("sketch", "drawing", SEED_HINT)
+        with gr.Column():
+            results = add_results("sketch", VARIATIONS_TIP, "The drawing, cleaned")
+
+    outputs, work = results.outputs, results.work
+    asked = upload_button.click(draw_to_face, [upload, *settings], outputs, api_name="draw_to_face", **work)
+    drawn = pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
+    upload.change(show_upload, upload, preview, **QUICK).failure(lambda: None, None, upload, **QUICK)
+    chosen = examples.click(choose_example, examples, [upload, tabs], **QUICK)
+    made = chosen.then(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
+    gr.on([pad_button.click, upload_button.click, examples.click], None, js=show_result("sketch-face"), **HIDDEN)
+    # What is drawn now counts: faces of another drawing go at once, and no more of them come.
+    pad.edit(None, None, cancels=[drawn, asked, made], **HIDDEN)
+    pad.edit(None, None, results.gallery, js="() => []", **HIDDEN)
+    add_live(model, pad, live, settings, results)
+    return results

@@ -1,0 +1,1 @@
+"""Models and generators in folders and on the Hub: files, commits, cards."""

@@ -1,0 +1,150 @@
+"""The diffusers components that a model is made of: loaded strictly; written as safetensors, all or nothing."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import ModelMixin
+from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, is_accelerate_available
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+# By the names that safetensors has for them.
+DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+# A variant is a second set of weights beside the plain one; it has the dtype that its name says.
+VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+Component = TypeVar("Component", bound=ModelMixin)
+
+
+def weights_name(variant: str | None = None) -> str:
+    """Name of a component's weights: `diffusion_pytorch_model[.variant].safetensors`."""
+    stem, end = SAFETENSORS_WEIGHTS_NAME.rsplit(".", 1)
+    return f"{stem}.{variant}.{end}" if variant else SAFETENSORS_WEIGHTS_NAME
+
+
+def component_files(variant: str | None = None) -> tuple[str, str]:
+    """The files of a component's folder that loading needs."""
+    return CONFIG_NAME, weights_name(variant)
+
+
+def saved_dtype(path: Path) -> torch.dtype:
+    """dtype of the first weight in a safetensors file that is not a count.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            dtypes = [file.get_slice(name).get_dtype() for name in file.keys()]
+    except SafetensorError as error:
+        raise ValueError(f"Unable to load weights from {path.name}, it is damaged or cut off: {error}") from error
+    return next((DTYPES[dtype] for dtype in dtypes if dtype in DTYPES), torch.float32)
+
+
+def load_component(
+    cls: type[Component], path: str | Path, torch_dtype: torch.dtype | None = None, variant: str | None = None
+) -> Component:
+    """Load a component from a folder, in eval mode, and refuse weights that do not fit.
+
+    diffusers only warns of missing and unexpected weights, and leaves the missing ones without data. It also takes the
+    config of another class, and looks for a folder that is not there among the downloads from the Hub. Weights are
+    mapped from the file: one that is not used is not read.
+
+    Args:
+        torch_dtype: of the loaded weights; None keeps the one they were saved in.
+        variant: which weights, None for the plain ones.
+
+    Raises:
+        ValueError: the folder holds no such component, or its weights do not match its config.
+    """
+    try:
+        config = json.loads(Path(path, CONFIG_NAME).read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or config.get("_class_name") != cls.__name__:
+            raise ValueError(f"its config.json has no '_class_name': '{cls.__name__}', got {config!r:.200}")
+        if variant and not Path(path, weights_name(variant)).is_file():
+            raise ValueError(f"it was saved without the variant {variant!r} ({weights_name(variant)} is not there)")
+        if torch_dtype is None:
+            torch_dtype = saved_dtype(Path(path, weights_name(variant)))
+        component, info = cls.from_pretrained(
+            str(path),
+            use_safetensors=True,
+            output_loading_info=True,
+            torch_dtype=torch_dtype,
+            variant=variant,
+            local_files_only=True,
+            low_cpu_mem_usage=is_accelerate_available(),  # the default warns where accelerate is missing
+        )
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{path} does not hold a {cls.__name__}: {error}") from error
+    if wrong := {name: keys for name, keys in info.items() if keys}:
+        raise ValueError(f"the weights in {path} do not fit {cls.__name__}: {wrong}")
+    return component.eval()
+
+
+def save_component(component: ModelMixin, folder: Path, variant: str | None = None) -> None:
+    """Write `config.json` and the weights of a component into `folder`, which is made where it is missing.
+
+    Args:
+        variant: None writes the weights as they are; `fp16` and `bf16` write them, converted, to a file of that name.
+            The component itself does not change.
+
+    Raises:
+        ValueError: unknown variant, or a weight that is too large for it.
+        OSError: the files cannot be written.
+    """
+    if variant is not None and variant not in VARIANTS:
+        raise ValueError(f"no variant {variant!r}, expected one of {', '.join(VARIANTS)}, or None")
+    # diffusers notes where a component was loaded from: a folder of this machine, nobody else's business.
+    component.register_to_config(_name_or_path="")
+    component.save_config(str(folder))
+    dtype = VARIANTS.get(variant)
+    state = {name: converted(name, value, dtype) for name, value in component.state_dict().items()}
+    path = folder / weights_name(variant)
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # such as a full disk
+        raise OSError(f"cannot write {path}: {error}") from error
+    shutil.copymode(folder / CONFIG_NAME, path)  # safetensors makes its files private
+
+
+def converted(name: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A weight as it is stored: contiguous, and in `dtype` if that is given and the weight is not a count."""
+    if dtype is None or not value.is_floating_point():
+        return value.contiguous()
+    result = value.to(dtype).contiguous()
+    if value.isfinite().all() and not result.isfinite().all():
+        raise ValueError(f"the weight {name} has values up to {value.abs().max():.3g}, too large for {dtype}")
+    return result
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder; what is written there moves into `folder` at the end, unless there was an error.
+
+    Files of the same names are replaced, others stay. After an error `folder` is as it was before.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(
+            dir=folder, prefix=".saving-"
+        ) as name:  # the same disk, so moving is renaming
+            stage = Path(name)
+            yield stage
+            for source in sorted(path for path in stage.rglob("*") if path.is_file()):
+                target = folder / source.relative_to(stage)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(source, target)
+    except BaseException:
+        for path in missing:  # deepest first, and empty unless somebody else used it meanwhile
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        raise

@@ -1,0 +1,134 @@
+"""Pictures to tensors and back: what each kind of input becomes for the encoder, and what the generator paints.
+
+How files are opened is told in `pictures`, how drawings are cleaned in `line_drawings`, and how label maps are read in
+`label_maps`; what others need of these is found here, too.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from psp_hub.images.label_maps import CLASS_NAMES, NUM_CLASSES, PALETTE, labels_to_image, read_labels, resize_labels
+from psp_hub.images.line_drawings import prepare_drawing
+from psp_hub.images.pictures import BROKEN, ENCODER_SIZE, FORMATS, MAX_PIXELS, MIN_SIDE, flatten, open_image
+
+__all__ = [
+    "BROKEN",
+    "CLASS_NAMES",
+    "ENCODER_SIZE",
+    "FORMATS",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "NUM_CLASSES",
+    "PALETTE",
+    "PREPARATIONS",
+    "drawings_to_tensor",
+    "images_to_tensor",
+    "labels_to_image",
+    "labels_to_tensor",
+    "masked_to_tensor",
+    "open_image",
+    "prepare_drawing",
+    "prepare_labels",
+    "prepare_tensor",
+    "read_labels",
+    "resize_labels",
+    "tensor_to_images",
+]
+
+
+def drawings_to_tensor(drawings: list[Image.Image]) -> Tensor:
+    """Pictures of one size (taken as "L") -> [N, 1, H, W] in [0, 1] (1 is paper): pSp's convention."""
+    arrays = np.stack([np.asarray(drawing.convert("L")) for drawing in drawings])  # [N, H, W]
+    return torch.from_numpy(arrays)[:, None].float() / 255
+
+
+def prepare_tensor(image: Image.Image, input_kind: str) -> Tensor:
+    """One picture of any size -> the encoder's input [1, C, 256, 256].
+
+    Args:
+        image: what a person gives.
+        input_kind: a key of `PREPARATIONS`.
+
+    Raises:
+        ValueError: unknown kind, or a picture that cannot be used.
+    """
+    if input_kind not in PREPARATIONS:
+        raise ValueError(f"input_kind is {input_kind!r}, expected one of {', '.join(PREPARATIONS)}")
+    return PREPARATIONS[input_kind](open_image(image, keep_mode=True))
+
+
+def prepare_photo(image: Image.Image) -> Image.Image:
+    """Any picture -> RGB, 256 x 256; as in the original, its sides are stretched to a square."""
+    return flatten(image).resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BILINEAR)
+
+
+def prepare_labels(image: Image.Image, label_order: str | None = None) -> Image.Image:
+    """Any picture of a label map -> palette picture of the official numbers, 256 x 256; stretched, as photos are.
+
+    Args:
+        image: numbers or colours, see `read_labels`.
+        label_order: what the numbers mean, a key of `psp_hub.images.label_maps.LABEL_ORDERS`; None is the official
+            order.
+
+    Raises:
+        ValueError: not a label map, or one that says nothing (see `read_labels`).
+    """
+    return labels_to_image(resize_labels(read_labels(image, label_order), ENCODER_SIZE))
+
+
+def labels_to_tensor(image: Image.Image) -> Tensor:
+    """A picture of a label map -> one-hot [1, 19, 256, 256].
+
+    Resized without mixing neighbours (the original interpolated the numbers, and got classes that were not there).
+
+    Raises:
+        ValueError: not a label map, or one that says nothing.
+    """
+    labels = torch.from_numpy(np.array(prepare_labels(image), np.int64))
+    one_hot = torch.nn.functional.one_hot(labels, NUM_CLASSES)  # [256, 256, 19]
+    return one_hot.permute(2, 0, 1)[None].float()
+
+
+def masked_to_tensor(image: Image.Image) -> Tensor:
+    """A photo whose transparent part is missing -> [1, 4, 256, 256].
+
+    Returns:
+        RGB in [-1, 1], 0 where it is missing, and the mask: 1 is missing, 0 is there.
+
+    Raises:
+        ValueError: nothing is missing, or everything is.
+    """
+    square = image.convert("RGBA").resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BILINEAR)
+    missing = torch.from_numpy(np.array(square.getchannel("A"))) < 128  # [256, 256]
+    if missing.all() or not missing.any():
+        share = "all" if missing.all() else "nothing"
+        raise ValueError(
+            f"The part to fill in is what is transparent: {share} of this picture, expected a part of it."
+        )
+    photo = images_to_tensor([square]) * ~missing
+    return torch.cat([photo, missing[None, None].float()], dim=1)
+
+
+# How the pictures of each kind of task become tensors; they come in the mode that they were saved in.
+PREPARATIONS: dict[str, Callable[[Image.Image], Tensor]] = {
+    "drawing": lambda image: drawings_to_tensor([prepare_drawing(image)]),
+    "photo": lambda image: images_to_tensor([prepare_photo(image)]),
+    "labels": labels_to_tensor,
+    "masked": masked_to_tensor,
+}
+
+
+def images_to_tensor(images: list[Image.Image]) -> Tensor:
+    """RGB pictures of one size -> [N, 3, H, W] in [-1, 1]."""
+    arrays = np.stack([np.asarray(image.convert("RGB")) for image in images])  # [N, H, W, 3]
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def tensor_to_images(images: Tensor) -> list[Image.Image]:
+    """[N, 3, H, W] in [-1, 1] (values outside are clamped) -> RGB pictures."""
+    arrays = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte()
+    return [Image.fromarray(array) for array in arrays.permute(0, 2, 3, 1).cpu().numpy()]

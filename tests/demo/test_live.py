@@ -1,0 +1,283 @@
+"""Faces while somebody draws: the functions with a tiny model, and the pad in a browser."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from playwright.sync_api import Page, Route
+
+from psp_hub.demo.faces import Painted, Problem, make_faces
+from psp_hub.demo.sketch.live import NOTHING, follow_settings, follow_stroke, paint_preview
+from psp_hub.demo.sketch.pad import MAX_LETTERS, PREFIX, read_drawing
+from psp_hub.images.preprocessing import prepare_drawing
+from psp_hub.model import PSPModel
+from tests.browser import drag, open_page, serve
+
+
+@pytest.fixture(scope="module")
+def model(model_dir: Path) -> PSPModel:
+    return PSPModel.from_pretrained(model_dir)
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Image.Image:
+    image = Image.new("L", (512, 512), 255)
+    ImageDraw.Draw(image).ellipse((100, 60, 400, 460), outline=0, width=3)
+    return image
+
+
+def read(updates: Iterator) -> list[tuple]:
+    """The updates, the face as its file's suffix and bytes: the file goes with the next one."""
+    return [
+        (
+            Path(face).suffix,
+            Path(face).read_bytes(),
+            Image.open(seen).copy() if isinstance(seen, str) else seen,
+            painted,
+        )
+        for face, seen, painted in updates
+    ]
+
+
+def button_face(model: PSPModel, drawing: Image.Image, seed: int) -> bytes:
+    """The face that the button makes."""
+    answers = make_faces(model, drawing, seed, 1, 0.5, 1.0, gr.Progress())  # the file goes with it
+    return Path(next(answers)[0]).read_bytes()
+
+
+def test_a_stroke_gives_a_preview_then_the_face(model, drawing, on_pad):
+    preview, full = read(follow_stroke(model, True, on_pad(drawing), None, 3, 0.5, 1.0))
+    assert (preview[0], full[0]) == (".jpg", ".png")
+    assert full[1] == button_face(model, drawing, 3), "as if the button were pressed"
+    quick, sharp = (Image.open(io.BytesIO(file)) for file in (preview[1], full[1]))
+    assert quick.size == sharp.size
+    ws = torch.from_numpy(full[3].ws)[None]
+    expected = np.asarray(paint_preview(model.generator, ws), np.float32)
+    assert np.abs(np.asarray(quick, np.float32) - expected).mean() < 6 < expected.std(), (
+        "a preview, less what JPEG takes"
+    )
+    assert full[3].ws.shape == (8, 32) and full[2] == prepare_drawing(drawing)
+
+
+@pytest.fixture
+def painted(model, drawing) -> Painted:
+    """The face that the button made of the drawing with seed 3."""
+    return next(make_faces(model, drawing, 3, 1, 0.5, 1.0, gr.Progress()))[3]
+
+
+def test_settings_paint_the_same_drawing_anew(model, drawing, painted):
+    ((suffix, face, _, anew),) = read(follow_settings(model, True, painted, 4, 0.5, 1.0))
+    assert suffix == ".png" and face == button_face(model, drawing, 4) and anew.ws.shape == (8, 32)
+    ((_, face, _, back),) = read(follow_settings(model, True, anew, 3, 0.5, 1.0))
+    assert face == button_face(model, drawing, 3) and np.array_equal(back.ws, painted.ws)
+
+
+def test_a_face_that_is_there_is_not_painted_again(model, drawing, painted, on_pad):
+    """Nor covered by its preview: the button's face may come before that of the last stroke."""
+    pad = on_pad(drawing)
+    assert list(follow_stroke(model, True, pad, painted, 3, 0.5, 1.0)) == [NOTHING]
+    assert list(follow_settings(model, True, painted, 3, 0.5, 1.0)) == [NOTHING]
+    other = drawing.copy()
+    ImageDraw.Draw(other).line((200, 200, 300, 200), fill=0, width=3)
+    for inputs in ((pad, painted, 4, 0.5, 1.0), (pad, painted, 3, 0.6, 1.0), (pad, painted, 3, 0.5, 0.9)):
+        assert len(list(follow_stroke(model, True, *inputs))) == 2
+    assert len(list(follow_stroke(model, True, on_pad(other), painted, 3, 0.5, 1.0))) == 2
+
+
+def test_what_changes_nothing(model, drawing, painted, on_pad):
+    dot = Image.new("L", (512, 512), 255)
+    dot.putpixel((256, 256), 0)
+    for inputs in ((False, on_pad(drawing), 1), (True, None, 1), (True, on_pad(dot), 1)):
+        assert list(follow_stroke(model, *inputs[:2], None, inputs[2], 0.5, 1.0)) == [NOTHING]
+    seeds = [(True, painted, seed) for seed in (None, -1, 0.5)]
+    for inputs in ((False, painted, 1), (True, None, 1), *seeds):
+        assert list(follow_settings(model, *inputs, 0.5, 1.0)) == [NOTHING]
+    with pytest.raises(Problem, match="The seed must be"):
+        next(follow_stroke(model, True, on_pad(drawing), None, -1, 0.5, 1.0))
+
+
+def test_what_the_pad_sends(drawing, on_pad):
+    assert read_drawing(on_pad(drawing)) == drawing
+    assert read_drawing(on_pad(drawing.convert("RGBA"))) == drawing
+    assert read_drawing(None) is None and read_drawing("") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["/etc/passwd", "http://127.0.0.1/face.png", PREFIX + "?", PREFIX, PREFIX + "A" * MAX_LETTERS, PREFIX + "AAAA"],
+)
+def test_what_a_pad_never_sends(value):
+    with pytest.raises(Problem):
+        read_drawing(value)
+
+
+class Pad:
+    """What a person does on the pad."""
+
+    def __init__(self, page: Page):
+        page.set_default_timeout(180_000)  # one busy core is enough
+        self.page = page
+        self.canvas = page.locator("#sketch-pad canvas")
+        self.canvas.wait_for()
+
+    def stroke(self, *points: tuple[float, float]) -> None:
+        drag(self.page, self.canvas, points)
+
+    def press(self, name: str) -> None:
+        self.page.locator("#sketch-pad").get_by_role("button", name=name, exact=True).click()
+
+    def face(self, before: str = "") -> tuple[str, bytes]:
+        """Wait for a face of 1024 px other than `before`: its address and its file."""
+        shown = "document.querySelector('#sketch-face img')"
+        self.page.wait_for_function(f"{shown} && {shown}.src.endsWith('.png') && {shown}.src !== '{before}'")
+        self.page.wait_for_function(f"{shown}.naturalWidth > 0")
+        address = self.page.locator("#sketch-face img").get_attribute("src")
+        return address, self.page.request.get(address, max_retries=3).body()
+
+    def watch(self) -> Callable[[], list[str]]:
+        """From now on, note all faces that come; the answer lists their addresses."""
+        self.page.evaluate("""() => {
+            window.faces = [];
+            const note = () => window.faces.push(document.querySelector('#sketch-face img')?.src);
+            const options = {childList: true, subtree: true, attributeFilter: ['src']};
+            new MutationObserver(note).observe(document.querySelector('#sketch-face'), options);
+        }""")
+        return lambda: self.page.evaluate("window.faces")
+
+    def drawing(self) -> bytes:
+        """What is on the canvas, to the pixel."""
+        return bytes(self.canvas.evaluate("canvas => [...new TextEncoder().encode(canvas.toDataURL())]"))
+
+
+@pytest.mark.slow
+def test_a_person_draws_live(model_dir, tmp_path, portrait):
+    portrait(400, 0).save(tmp_path / "photo.jpg")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    log = tmp_path / "log.txt"
+    with (
+        serve("--model", str(model_dir), log=log, environment=environment) as url,
+        open_page(url) as (page, troubles),
+    ):
+        pad = Pad(page)
+        pad.stroke((0.2, 0.2), (0.8, 0.2), (0.8, 0.8))
+        address, first = pad.face()
+        drawn = pad.drawing()
+        pad.stroke((0.3, 0.4), (0.7, 0.6))
+        address, second = pad.face(address)
+        assert second != first
+        page.screenshot(path=tmp_path / "drawn.png", full_page=True)
+
+        # Undo, by button and by keyboard, brings back drawing and face, to the byte.
+        pad.press("Undo")
+        address, again = pad.face(address)
+        assert again == first and pad.drawing() == drawn
+        page.keyboard.press("Control+Shift+Z")
+        address, again = pad.face(address)
+        assert again == second
+        page.keyboard.press("Control+Z")
+        address, again = pad.face(address)
+        assert again == first
+
+        # The eraser takes the stroke away, the dice change the face, and clearing can be undone.
+        pad.press("Eraser")
+        page.locator("#sketch-pad .size").fill("64")
+        pad.stroke((0.5, 0.2), (0.8, 0.2), (0.8, 0.8))
+        address, erased = pad.face(address)
+        assert erased != first
+        pad.press("Undo")
+        address, _ = pad.face(address)
+        page.get_by_label("Seed").first.fill("5")
+        address, rolled = pad.face(address)
+        assert rolled != first
+        page.get_by_label("Seed").first.fill("1")
+        address, again = pad.face(address)
+        assert again == first
+        pad.press("Clear")
+        assert not page.evaluate("document.querySelector('#sketch-pad [data-do=undo]').disabled")
+        pad.press("Undo")
+        page.wait_for_function("!document.querySelector('#sketch-pad [data-do=clear]').disabled")
+        assert pad.drawing() == drawn
+
+        # A photo to trace is seen, but is no part of the drawing, and never leaves the browser.
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url))
+        chooser = page.locator("#sketch-pad input[type=file]")
+        chooser.set_input_files(tmp_path / "text.jpg")
+        page.get_by_text("This browser cannot show that file").wait_for()
+        chooser.set_input_files(tmp_path / "photo.jpg")
+        photo = page.locator("#sketch-pad .photo")
+        photo.wait_for()
+        page.get_by_label("How clearly the photo is seen").fill("0.8")
+        assert photo.evaluate("photo => getComputedStyle(photo).opacity") == "0.8"
+        assert all(url.startswith("blob:") for url in sent)
+        page.screenshot(path=tmp_path / "traced.png", full_page=True)
+        pad.press("Pen")
+        pad.stroke((0.3, 0.4), (0.7, 0.6))
+        address, again = pad.face(address)
+        assert again == second
+        pad.press("Remove")
+        assert photo.is_hidden()
+
+        # The button does its whole work even if it is pressed while a stroke's face is on its way.
+        pad.stroke((0.3, 0.7), (0.6, 0.7))
+        page.get_by_role("button", name="Draw to face").first.click()
+        page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
+        address, made = pad.face(address)
+        # When the stroke's turn comes, its face is there already: no preview covers it, not even for a moment.
+        faces = pad.watch()
+        page.wait_for_timeout(3000)
+        assert faces() == [] and pad.face() == (address, made)
+
+        # A seed that changes before a stroke's face has come counts for that stroke's drawing.
+        pad.stroke((0.3, 0.8), (0.6, 0.8))
+        page.get_by_label("Seed").first.fill("6")
+        page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-6.png')")
+        _, followed = pad.face()
+        page.get_by_role("button", name="Draw to face").first.click()
+        page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
+        address, made = pad.face()
+        assert made == followed
+
+        # Also where its message overtakes that of the stroke, which then still has the seed before.
+        held: list[Route] = []
+
+        def hold_the_stroke(route: Route) -> None:
+            if held or PREFIX not in (route.request.post_data or ""):
+                route.continue_()
+            else:
+                held.append(route)
+
+        page.route("**/queue/join*", hold_the_stroke)
+        pad.stroke((0.3, 0.9), (0.6, 0.9))
+        page.get_by_label("Seed").first.fill("7")
+        page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-7.png')")
+        _, overtaking = pad.face()
+        pad.watch()
+        held[0].continue_()
+        page.wait_for_function("window.faces.some(face => face.includes('face-seed-6.'))")
+        page.wait_for_function("window.faces.at(-1).endsWith('face-seed-7.png')")
+        page.unroute_all(behavior="wait")
+        _, followed = pad.face()
+        assert followed != overtaking, "of the drawing before"
+        page.get_by_label("Seed").first.fill("1")
+        address, _ = pad.face(address)
+
+        # Switched off, the face waits for the button.
+        page.locator("#sketch-live input").uncheck()
+        pad.stroke((0.2, 0.8), (0.5, 0.9))
+        page.get_by_role("button", name="Draw to face").first.click()
+        address, third = pad.face(address)
+        assert third != second
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+        page.get_by_role("button", name="Show the face large").wait_for()
+        page.screenshot(path=tmp_path / "phone.png", full_page=True)
+        assert "Traceback" not in log.read_text()
+    assert troubles == []

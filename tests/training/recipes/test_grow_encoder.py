@@ -1,0 +1,59 @@
+"""training/recipes/grow_encoder.py: deeper encoders that answer as before, and learn."""
+
+import pytest
+import torch
+
+from psp_hub.model import PSPModel
+from training.recipes.grow_encoder import grow, main
+
+
+@pytest.fixture
+def x():
+    return torch.rand(2, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+
+
+def test_answers_as_before(model_dir, tmp_path, x):
+    main([str(model_dir), "--stage_depths", "2", "1", "3", "--output_dir", str(tmp_path / "grown")])
+    before, after = PSPModel.from_pretrained(model_dir), PSPModel.from_pretrained(tmp_path / "grown")
+    assert tuple(after.encoder.config.stage_depths) == (2, 1, 3)
+    assert [len(stage) for stage in after.encoder.trunk.stages] == [2, 1, 3]
+    assert after.config == before.config
+    with torch.no_grad():
+        answers = before.eval().encode(x)
+        torch.testing.assert_close(after.eval().encode(x), answers, rtol=0, atol=0)
+    assert not torch.equal(answers[0], answers[1])
+
+
+def test_every_tensor_of_the_new_blocks_learns(make_encoder, x):
+    encoder = make_encoder()
+    grown = grow(encoder.train(), (2, 2, 2))
+    assert grown.training
+    optimizer = torch.optim.SGD(grown.parameters(), lr=0.1)
+    old = dict(encoder.named_parameters())
+    new = {name: value.detach().clone() for name, value in grown.named_parameters() if name not in old}
+    assert new
+    for _ in range(2):  # the first step moves the scale of a block away from zero, the second all before it
+        optimizer.zero_grad()
+        grown(x).square().sum().backward()
+        optimizer.step()
+    after = dict(grown.named_parameters())
+    assert not [name for name, value in new.items() if torch.equal(after[name], value)]
+
+
+@pytest.mark.parametrize("depths", [(1, 1), (1, 1, 1, 1), (2, 2, 0)])
+def test_depths_that_do_not_fit(make_encoder, depths):
+    with pytest.raises(
+        ValueError, match=r"the stages have \(1, 1, 1\) blocks, got .*expected 3 numbers, none smaller"
+    ):
+        grow(make_encoder(), depths)
+
+
+def test_what_cannot_be_grown(model_dir, tmp_path, capsys):
+    for arguments, message in (
+        ((model_dir, "--stage_depths", "0", "1", "1"), "none smaller"),
+        ((tmp_path / "nothing", "--stage_depths", "2", "2", "2"), "nothing"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*map(str, arguments), "--output_dir", str(tmp_path / "grown")])
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "grown").exists()

@@ -1,0 +1,1 @@
+"""Training data: pairs, photos, and the inputs that are made of them."""

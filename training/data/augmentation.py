@@ -1,0 +1,103 @@
+"""Changes of photos before their source is made, so that input and target stay together.
+
+Pairs whose w is known stay as they are, for another picture would have another w; or they change, and lose their w.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.data.labelled_photos import flip_labels
+
+MAX_ROTATION, MAX_ZOOM, MAX_SHIFT = 8.0, 0.12, 0.06  # degrees, parts of the size, parts of a side
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of one picture before its input is made.
+
+    Args:
+        image: [3, 256, 256] in [-1, 1].
+        w: [w_dim] if it comes from the generator.
+        identity: recognition vector [D], if known.
+        hint: what the source is made with, see `training.data.sources`.
+        source: the input [C, 256, 256], if it is stored rather than made.
+    """
+
+    image: Tensor
+    w: Tensor | None = None
+    identity: Tensor | None = None
+    hint: Tensor | None = None
+    source: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a photo.
+
+    Args:
+        random_flip: mirror every second one, with its stored source.
+        color_jitter: strength of the changes of colour and light, 0 (none) to 1.
+        frame_jitter: how inexactly the face is framed, 0 (as it is) to 1; not where a source or hint is stored.
+        relit_pairs: share of the generated faces that get other colours and light, and lose their w.
+    """
+
+    random_flip: bool = False
+    color_jitter: float = 0.0
+    frame_jitter: float = 0.0
+    relit_pairs: float = 0.0
+
+    def __call__(self, target: Target, rng: np.random.Generator) -> Target:
+        if target.w is not None:
+            if not self.relit_pairs or rng.random() >= self.relit_pairs:
+                return target
+            return replace(target, w=None, image=relight(target.image, rng, self.color_jitter))
+        if self.random_flip and rng.random() < 0.5:
+            target = mirrored(target)
+        if self.frame_jitter and target.source is None and target.hint is None:
+            target = replace(target, image=reframe(target.image, rng, self.frame_jitter))
+        if self.color_jitter:
+            target = replace(target, image=relight(target.image, rng, self.color_jitter))
+        return target
+
+
+def mirrored(target: Target) -> Target:
+    """Mirror image, lines and source; in a label map, left and right also change their names."""
+    hint, source = target.hint, target.source
+    if hint is not None:
+        hint = flip_labels(hint) if hint.dtype == torch.uint8 else hint.flip(-1)
+    return replace(
+        target, image=target.image.flip(-1), hint=hint, source=source if source is None else source.flip(-1)
+    )
+
+
+def reframe(image: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
+    """Turned, larger or smaller, and moved by a little, mirrored at the border; [3, H, W]."""
+    angle, zoom, x, y = strength * rng.uniform(-1, 1, 4)
+    turn, scale = np.deg2rad(MAX_ROTATION * angle), 1 + MAX_ZOOM * zoom
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    # From the new picture to the old one; a side has length 2.
+    matrix = torch.tensor([[cos, -sin, 2 * MAX_SHIFT * x], [sin, cos, 2 * MAX_SHIFT * y]], dtype=image.dtype)
+    grid = F.affine_grid(matrix[None], [1, *image.shape], align_corners=False)
+    return F.grid_sample(image[None], grid, "bilinear", "reflection", align_corners=False)[0]
+
+
+def relight(image: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
+    """Another exposure, contrast, saturation and tint, and a light from one side; [3, H, W] in [-1, 1]."""
+    exposure, contrast, saturation = np.exp(strength * rng.normal(0, 0.3, 3))
+    tint = torch.from_numpy(np.exp(strength * rng.normal(0, 0.1, (3, 1, 1)))).float()
+    x = ((image + 1) / 2) * exposure * tint * side_light(image.shape[1:], rng, strength)
+    grey = x.mean(dim=0, keepdim=True)
+    x = grey + (x - grey) * saturation
+    middle = x.mean()
+    return (middle + (x - middle) * contrast).clamp(0, 1) * 2 - 1
+
+
+def side_light(size: torch.Size, rng: np.random.Generator, strength: float) -> Tensor:
+    """Brightness that grows evenly across the picture in some direction, 1 in its middle; [H, W]."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in size), indexing="ij")
+    angle, slope = rng.uniform(0, 2 * np.pi), strength * abs(rng.normal(0, 0.3))
+    return (1 + slope * (np.cos(angle) * x + np.sin(angle) * y)).clamp(min=0)

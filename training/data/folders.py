@@ -1,0 +1,175 @@
+"""Folders of pictures: what is in them, which belong together, and which cannot be read."""
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from psp_hub.images import preprocessing
+from psp_hub.images.preprocessing import ENCODER_SIZE, images_to_tensor, open_image, prepare_tensor
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff"}
+MAX_NAMED = 20  # of the pictures that a message is about
+T = TypeVar("T")
+
+
+class Pictures(Protocol):
+    """A row of picture files, in a folder or in a table."""
+
+    def __len__(self) -> int: ...
+
+    def file(self, i: int) -> Path | io.BytesIO:
+        """What `open_image` opens."""
+
+    def name(self, i: int) -> str:
+        """What messages call it."""
+
+
+class FolderPictures:
+    """The pictures of a folder and those below it, in the order of their paths.
+
+    Raises:
+        ValueError: no such folder, or no pictures in it.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.paths = folder, list_pictures(folder)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def file(self, i: int) -> Path:
+        return self.paths[i]
+
+    def name(self, i: int) -> str:
+        return str(self.paths[i])
+
+    def stems(self) -> dict[str, int]:
+        """Position of each picture by its path in the folder, less the suffix.
+
+        Raises:
+            ValueError: two have the same.
+        """
+        stems: dict[str, int] = {}
+        twice = []
+        for i, path in enumerate(self.paths):
+            stem = path.relative_to(self.folder).with_suffix("").as_posix()
+            if stem in stems:
+                twice.append(f"{self.paths[stems[stem]]} and {path}")
+            stems[stem] = i
+        if twice:
+            raise ValueError(f"{len(twice)} names are there twice, apart from the suffix: {listed(twice)}")
+        return stems
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Paths of the pictures below a folder, sorted; what is hidden is left out.
+
+    Raises:
+        ValueError: no such folder, or no pictures in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+        and not path.is_dir()  # a link to nothing stays: it is reported with the other broken ones
+    )
+    if not paths:
+        raise ValueError(f"{folder} holds no photos or other pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    return paths
+
+
+def match(sources: FolderPictures, targets: FolderPictures) -> list[tuple[int, int]]:
+    """Positions (source, target) of the pictures of the same name, suffixes apart, in the order of the targets.
+
+    Raises:
+        ValueError: pictures without a partner, or two that have the same.
+    """
+    source_of, target_of = sources.stems(), targets.stems()
+    alone = [sources.name(i) for stem, i in source_of.items() if stem not in target_of]
+    alone += [targets.name(i) for stem, i in target_of.items() if stem not in source_of]
+    if alone:
+        raise ValueError(
+            f"{len(alone)} pictures have no partner of the same name in the other folder "
+            f"({sources.folder}, {targets.folder}): {listed(alone)}"
+        )
+    return [(source_of[stem], i) for stem, i in target_of.items()]
+
+
+def listed(names: Sequence[str]) -> str:
+    """At most `MAX_NAMED` names, and how many more there are."""
+    more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def read(pictures: Pictures, i: int, reader: Callable[[Path | io.BytesIO], T]) -> T:
+    """What `reader` makes of one picture.
+
+    Raises:
+        ValueError: it cannot be read; the message begins with its name.
+    """
+    try:
+        return reader(pictures.file(i))
+    except ValueError as error:
+        raise ValueError(f"{pictures.name(i)}: {error}") from error
+
+
+def read_photo(file: Path | io.BytesIO) -> Tensor:
+    """Any picture -> [3, 256, 256] in [-1, 1]; as in the original, its sides are stretched to a square."""
+    return images_to_tensor([open_image(file).resize((ENCODER_SIZE, ENCODER_SIZE))])[0]
+
+
+def read_labels(file: Path | io.BytesIO) -> Tensor:
+    """A label map in numbers or in the official colours -> classes [256, 256], uint8, without mixing neighbours.
+
+    Raises:
+        ValueError: not a picture, not a label map, or one with a single class (see `psp_hub.images.preprocessing`).
+    """
+    labels = preprocessing.read_labels(open_image(file, keep_mode=True))
+    return torch.from_numpy(preprocessing.resize_labels(labels, ENCODER_SIZE).copy())
+
+
+def input_reader(input_kind: str) -> Callable[[Path | io.BytesIO], Tensor]:
+    """How a stored source of a task is read: label maps as classes [256, 256], the rest as inputs [C, 256, 256]."""
+    return read_labels if input_kind == "labels" else lambda file: prepare_tensor(file, input_kind)[0]
+
+
+def find_broken(
+    pictures: Pictures, positions: Sequence[int], reader: Callable[[Path | io.BytesIO], object], what: str
+) -> dict[int, str]:
+    """Read every picture once, with all cores; why those that cannot be used cannot, by position.
+
+    The processes of a distributed run share the work, and all get the whole answer.
+    """
+
+    def problem(i: int) -> str | None:
+        try:
+            read(pictures, i, reader)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    shared = dist.is_available() and dist.is_initialized()
+    rank, num_processes = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
+    mine = positions[rank::num_processes]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(max(1, cores // num_processes)) as pool:  # decoding a picture lets other threads run
+        problems = tqdm(
+            pool.map(problem, mine), f"checking {what}", len(mine), leave=False, disable=None if rank == 0 else True
+        )
+        found = {i: text for i, text in zip(mine, problems, strict=True) if text}
+    if shared:
+        parts: list[dict[int, str]] = [{}] * num_processes
+        dist.all_gather_object(parts, found)
+        found = {i: text for part in parts for i, text in part.items()}
+    return dict(sorted(found.items()))

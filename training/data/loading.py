@@ -1,0 +1,290 @@
+"""The data of a run, found, checked and split as the flags say."""
+
+import argparse
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Subset
+
+from psp_hub.generators.base import Generator
+from psp_hub.tasks import TaskSpec
+from training.data.arguments import add_data_arguments, check_data_arguments
+from training.data.augmentation import Augmentation
+from training.data.batches import LineArt
+from training.data.columns import TablePictures, load_table
+from training.data.examples import Examples, Hints, Key, Pairs, Part, Photos, no_hints
+from training.data.faces import FacePhotos
+from training.data.folders import FolderPictures, Pictures, find_broken, input_reader, listed, match, read_photo
+from training.data.painted_maps import LabelMaps
+from training.data.pairs import GeneratedPairs, PairStore
+from training.networks.identity import embed_all
+from training.networks.recognisers import load_recogniser
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["LoadedData", "add_data_arguments", "check_data_arguments", "load_data"]
+
+MAX_VALIDATION = 500  # held out by default: this many, or a tenth
+
+
+@dataclass
+class LoadedData:
+    """The examples of a run.
+
+    Args:
+        data: all of them; its keys are (epoch, i) or (epoch, i, gentle_share).
+        training: positions i to train on.
+        held_out: positions i that are not trained on.
+        description: counts, for the plan and the card.
+    """
+
+    data: Examples
+    training: list[int]
+    held_out: list[int]
+    description: dict[str, int]
+
+    def describe_key(self, key: Key) -> str:
+        """What messages call the picture of a key."""
+        return self.data.name(key[1])
+
+
+def load_data(args: argparse.Namespace, task: TaskSpec, generator: Generator) -> LoadedData:
+    """Find, check and split the data of a run.
+
+    Args:
+        args: with the flags of `add_data_arguments`, `seed` and, for --faces_dir, `recogniser`.
+        task: how inputs are made.
+            --generated_pairs sets `dataloader_num_workers` to 0.
+        generator: draws the pairs that are not stored, and says how long w is.
+
+    Raises:
+        ValueError: flags that do not fit together, folders without pictures, pictures without a partner, broken ones
+            (without --skip_broken), sources that this task cannot make, or too few examples to hold some out.
+    """
+    check_data_arguments(args)
+    if args.generated_pairs:
+        args.dataloader_num_workers = 0  # the generator stays in the process that has the device
+    loaded = load_parts(args, task, generator)
+    if args.line_art_repeats > 1:
+        loaded = repeat_line_art(args, loaded)
+    parts = [part for part, _ in loaded.values()]
+    total, num_apart = sum(map(len, parts)), len(loaded["validation"][0]) if "validation" in loaded else 0
+    num_training = total - num_apart
+    if num_apart:
+        held_out = range(num_training, total)
+    elif "pairs" in loaded:
+        held_out = held_out_pairs(args, parts[0])
+    else:
+        held_out = last_ones(len(parts[0]), args.num_validation_pairs, "photos")
+    training = [i for i in range(num_training) if i not in held_out]
+    flips = task.random_flip if args.random_flip is None else args.random_flip
+    options = source_options(args, task)
+    augmentation = Augmentation(flips, args.color_jitter, args.frame_jitter, args.relit_pairs)
+    data = Examples(parts, task, args.seed, generator.w_dim, augmentation, options, held_out)
+    counts = {kind: len(part) for kind, (part, _) in loaded.items() if kind != "validation"}
+    counts |= {"training": len(training), "held out": len(held_out)}
+    counts["left out as broken"] = sum(broken for _, broken in loaded.values())
+    return LoadedData(data, training, list(held_out), counts)
+
+
+def load_parts(
+    args: argparse.Namespace, task: TaskSpec, generator: Generator
+) -> dict[str, tuple[Pairs | Photos, int]]:
+    """Everything that the flags name, by its kind, with how many pictures of it were left out."""
+    loaded: dict[str, tuple[Pairs | Photos, int]] = {}
+    if args.pairs_dir or args.generated_pairs:
+        loaded["pairs"] = load_pairs(args, task, generator), 0
+    if args.faces_dir:
+        loaded["faces"] = load_faces(args, task)
+    if args.dataset_name:
+        loaded["photos"] = load_columns(args, task, args.dataset_split)
+    elif args.target_dir:
+        loaded["photos"] = load_folders(args, task, args.target_dir, args.source_dir, hints="pairs" not in loaded)
+    if "photos" in loaded:
+        loaded["photos"][0].repeats = args.photo_repeats
+    if args.validation_split:
+        loaded["validation"] = load_columns(args, task, args.validation_split)
+    elif args.validation_dir:
+        loaded["validation"] = load_validation(args, task)
+    return loaded
+
+
+def source_options(args: argparse.Namespace, task: TaskSpec) -> dict[str, Any]:
+    """Of the source's maker, from the flags.
+
+    Raises:
+        ValueError: a flag of another task, or out of range.
+    """
+    small = {name: getattr(args, name) for name in ("factors", "blur_share", "jpeg_share")}
+    given = {name: value for name, value in small.items() if value is not None}
+    if given and task.source != "degradation":
+        raise ValueError(f"{', '.join(f'--{name}' for name in given)}: for tasks whose inputs are small pictures")
+    if given.get("factors") and min(given["factors"]) < 1:
+        raise ValueError(f"--factors are {given['factors']}, expected 1 or more")
+    for name in ("blur_share", "jpeg_share"):
+        if not 0 <= given.get(name, 0) <= 1:
+            raise ValueError(f"--{name} is {given[name]}, expected 0 to 1")
+    return {"line_art_share": args.line_art_share} if task.source == "drawing" else given
+
+
+def last_ones(end: int, wanted: int | None, kind: str) -> range:
+    """Positions of the examples to hold out: the last before `end`.
+
+    Raises:
+        ValueError: none, or more than half would be held out.
+    """
+    if end < 2:
+        raise ValueError(f"there is one of the {kind}, expected more, or a --validation_dir: some are held out")
+    number = min(MAX_VALIDATION, max(1, end // 10)) if wanted is None else wanted
+    if not 1 <= number <= end // 2:
+        of = "the first folder" if kind == "pairs" else "the photos"
+        raise ValueError(f"{number} validation pairs, expected 1 to {end // 2}, half of {of}")
+    return range(end - number, end)
+
+
+def held_out_pairs(args: argparse.Namespace, pairs: Pairs) -> range:
+    """Those of the first folder: more can be added to a run, and the same pairs are held out."""
+    return last_ones(pairs.store.store_ends[0], args.num_validation_pairs, "pairs")
+
+
+def repeat_line_art(args: argparse.Namespace, loaded: dict[str, tuple[Part, int]]) -> dict[str, tuple[Part, int]]:
+    """The same parts, and pairs with line art --line_art_repeats times, each time with a drawing of its own.
+
+    Raises:
+        ValueError: no pair has any.
+    """
+    pairs = loaded["pairs"][0] if "pairs" in loaded else None
+    lines = LineArt(args.line_art_dir).positions
+    rows = [i for i, index in enumerate(pairs.store.indices) if index in lines] if pairs else []
+    if not rows:
+        raise ValueError(f"--line_art_repeats is {args.line_art_repeats}, but no pair has line art in --line_art_dir")
+    held_out = held_out_pairs(args, pairs) if "validation" not in loaded else ()
+    rows = [i for i in rows if i not in held_out] * (args.line_art_repeats - 1)
+    repeated = Pairs(pairs.store, pairs.hints, rows), 0
+    return {"pairs": loaded["pairs"], "repeated pairs": repeated, **loaded}  # the validation stays the last
+
+
+def find_hints(args: argparse.Namespace, task: TaskSpec, indices: Iterable[int], unique: bool = True) -> Hints:
+    """What is stored for the sources of pictures that have these indices.
+
+    Raises:
+        ValueError: label maps are missing, or two pictures of one index have some.
+    """
+    if not unique and (args.line_art_dir or args.label_maps_dir):
+        raise ValueError(
+            "two of --pairs_dir have pairs of the same index, and line art and label maps are found by index: "
+            "make them with different --first_index"
+        )
+    if task.source == "drawing":
+        return LineArt(args.line_art_dir).get
+    if task.source != "labels":
+        return no_hints
+    if not args.label_maps_dir:
+        refuse_labels(task, "--label_maps_dir, or for --target_dir a --source_dir")
+    maps = LabelMaps(args.label_maps_dir)
+    missing = [str(index) for index in indices if index not in maps.positions]
+    if missing:
+        raise ValueError(f"{len(missing)} pictures have no map in --label_maps_dir, by index: {listed(missing)}")
+    return maps.get
+
+
+def load_pairs(args: argparse.Namespace, task: TaskSpec, generator: Generator) -> Pairs:
+    store = PairStore(args.pairs_dir) if args.pairs_dir else GeneratedPairs(generator, args.generated_pairs)
+    return Pairs(store, find_hints(args, task, store.indices, len(set(store.indices)) == len(store.indices)))
+
+
+def load_faces(args: argparse.Namespace, task: TaskSpec) -> tuple[Photos, int]:
+    """Photos with recognition vectors, each several times, and how many were left out."""
+    refuse_labels(task, "photos that have some are --target_dir with --source_dir, not --faces_dir")
+    photos = FacePhotos(args.faces_dir, slice(args.num_faces))
+    broken = check(photos.pictures, photos.indices, read_photo, "faces", args.skip_broken)
+    kept = [i for i in photos.indices if i not in broken]
+    identity = embed_all(load_recogniser(args.recogniser).embed, Subset(photos, kept))
+    hints = LineArt(args.faces_line_art_dir).get if task.source == "drawing" else no_hints
+    rows = [(i, i) for i in kept]
+    part = Photos(photos.pictures, rows, hints=hints, identity=identity, repeats=args.faces_repeats)
+    return part, len(broken)
+
+
+def load_validation(args: argparse.Namespace, task: TaskSpec) -> tuple[Pairs | Photos, int]:
+    """--validation_dir, and how much of it was left out."""
+    if any(args.validation_dir.glob("images-*.tar")):
+        store = PairStore([args.validation_dir])
+        return Pairs(store, find_hints(args, task, store.indices)), 0
+    if args.source_dir and not args.validation_source_dir:
+        raise ValueError("--validation_dir needs --validation_source_dir, as --target_dir has its --source_dir")
+    return load_folders(args, task, args.validation_dir, args.validation_source_dir, hints=False)
+
+
+def load_folders(
+    args: argparse.Namespace, task: TaskSpec, target_dir: Path, source_dir: Path | None, hints: bool
+) -> tuple[Photos, int]:
+    """Targets with sources of the same names, or alone; `hints`: the line art or label maps of the run are theirs."""
+    targets = FolderPictures(target_dir)
+    if source_dir:
+        sources = FolderPictures(source_dir)
+        rows = [(target, source) for source, target in match(sources, targets)]
+        return load_rows(args, task, targets, sources, rows, no_hints)
+    if not hints:
+        refuse_labels(task, f"those of {target_dir}, in --source_dir or --validation_source_dir")
+    rows = [(i, i) for i in range(len(targets))]
+    return load_rows(args, task, targets, None, rows, find_hints(args, task, range(len(rows))) if hints else no_hints)
+
+
+def load_columns(args: argparse.Namespace, task: TaskSpec, split: str) -> tuple[Photos, int]:
+    """Rows of a data set."""
+    if not args.source_column:
+        refuse_labels(task, f"those of {args.dataset_name}, in --source_column")
+    table = load_table(args.dataset_name, args.dataset_config_name, split, args.cache_dir)
+    name = f"{args.dataset_name}, {split}"
+    targets = TablePictures(table, args.image_column, name)
+    sources = TablePictures(table, args.source_column, name) if args.source_column else None
+    rows = [(i, i) for i in range(len(targets))]
+    return load_rows(args, task, targets, sources, rows, no_hints)
+
+
+def refuse_labels(task: TaskSpec, where: str) -> None:
+    """Label maps cannot be made from photos here."""
+    if task.source == "labels":
+        raise ValueError(f"this task needs label maps: {where}")
+
+
+def load_rows(
+    args: argparse.Namespace,
+    task: TaskSpec,
+    targets: Pictures,
+    sources: Pictures | None,
+    rows: list[tuple[int, int]],
+    hints: Hints,
+) -> tuple[Photos, int]:
+    """The rows that can be read, and how many cannot."""
+    broken = check(targets, [target for target, _ in rows], read_photo, "targets", args.skip_broken)
+    kept = [row for row in rows if row[0] not in broken]
+    if sources:
+        reader = input_reader(task.input_kind)
+        broken = check(sources, [source for _, source in kept], reader, "sources", args.skip_broken)
+        kept = [row for row in kept if row[1] not in broken]
+    if not kept:
+        raise ValueError(f"none of the {len(rows)} pictures can be used")
+    return Photos(targets, kept, sources, task.input_kind, hints), len(rows) - len(kept)
+
+
+def check(pictures: Pictures, positions: list[int], reader, what: str, skip: bool = False) -> dict[int, str]:
+    """Read all pictures once, before hours of training are spent.
+
+    Returns:
+        What is wrong with the broken ones, by position, if they are to be skipped.
+
+    Raises:
+        ValueError: some cannot be read, and they are not to be skipped.
+    """
+    broken = find_broken(pictures, positions, reader, what)
+    if broken:
+        text = f"{len(broken)} of {len(positions)} {what} cannot be used: {listed(list(broken.values()))}"
+        if not skip:
+            raise ValueError(f"{text}. Repair them, or leave them out with --skip_broken")
+        logger.warning("%s. They are left out", text)
+    return broken

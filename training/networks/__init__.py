@@ -1,0 +1,1 @@
+"""Networks that training and evaluation look through."""

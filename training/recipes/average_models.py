@@ -1,0 +1,67 @@
+"""Average the encoders of several models of one task, such as a starter and what was trained on from it.
+
+    python training/recipes/average_models.py sketch runs/sketch/model --shares 0.5 0.5 --output_dir runs/average
+
+A model that went on learning something else forgets a part of what it knew; weights between the two often keep both
+(Wortsman et al. 2022, arXiv 2109.01903). What chance alone sets apart, such as the order of examples, averages out
+(Izmailov et al. 2018, arXiv 1803.05407). Only for models of which one started from the other, or all from one.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from psp_hub.model import PSPModel
+from training.run.validation import load_model
+
+
+def check(models: Sequence[PSPModel], shares: Sequence[float]) -> None:
+    """Raise ValueError unless `average` can take these."""
+    if len(shares) != len(models) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"the shares are {tuple(shares)}, expected {len(models)} of at least 0 that add up to 1")
+    first = models[0]
+    shapes = {name: tuple(value.shape) for name, value in first.encoder.state_dict().items()}
+    for model in models[1:]:
+        if model.config.task != first.config.task:
+            raise ValueError(f"the models are of {first.config.task} and {model.config.task}, expected one task")
+        others = {name: tuple(value.shape) for name, value in model.encoder.state_dict().items()}
+        if different := dict.fromkeys(sorted(name for name, _ in shapes.items() ^ others.items())):
+            raise ValueError(f"the encoders differ in {', '.join(different)}, expected the same tensors")
+
+
+@torch.no_grad()
+def average(models: Sequence[PSPModel], shares: Sequence[float]) -> PSPModel:
+    """The first of the models, changed in place: its encoder has the weighted mean of all weights and statistics.
+
+    Args:
+        shares: one per model, at least 0, that add up to 1.
+
+    Raises:
+        ValueError: other shares, or models of another task or with other encoders.
+    """
+    check(models, shares)
+    states = [model.encoder.state_dict() for model in models]
+    for name, value in states[0].items():
+        if value.is_floating_point():  # the rest counts batches
+            value.copy_(sum(share * state[name].float() for share, state in zip(shares, states, strict=True)))
+    return models[0]
+
+
+def main(args: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a starter, a folder or a repository on the Hub")
+    parser.add_argument("--shares", type=float, nargs="+", help="one per model, adding up to 1; by default all alike")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parsed = parser.parse_args(args)
+    shares = parsed.shares or [1 / len(parsed.models)] * len(parsed.models)
+    try:
+        averaged = average([load_model(model) for model in parsed.models], shares)
+    except ValueError as error:
+        parser.error(str(error))
+    averaged.save_pretrained(parsed.output_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Draw what each direction does: a picture for each, and a page that shows them.
+
+    python training/recipes/draw_directions.py --output_dir docs
+
+Written: directions/NAME.webp and directions.md. A picture has a row for each face and five steps from one end of the
+slider to the other; the face itself is in the middle.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from psp_hub.directions import Direction, apply_directions, load_directions
+from psp_hub.generators import load_generator
+from psp_hub.generators.base import Generator
+from psp_hub.images.preprocessing import tensor_to_images
+from psp_hub.latents import random_z
+from psp_hub.memory import keep_freed_memory
+from training.run.validation import shrink
+
+SIDE = 176  # of one face, in pixels
+QUALITY = 80
+PSI = 0.7
+TITLE = """# Directions
+
+One number moves a face towards a smile, glasses or longer hair. These are the sliders of the page's tab *Mix & edit*;
+in Python:
+
+```python
+import torch
+from psp_hub.directions import apply_directions
+from psp_hub.generators import load_generator
+
+generator = load_generator("mobilestylegan-ffhq")
+with torch.no_grad():
+    w = generator.mapping(torch.randn(1, 512), truncation_psi=0.7)  # [1, 512]
+    ws = w[:, None].repeat(1, 16, 1)  # [1, 16, 512], as `PSPModel.encode` gives it
+    images = generator.synthesis(apply_directions(ws, {"smile": 2, "hair_length": -1}))  # [1, 3, 1024, 1024]
+```
+
+Each picture has five steps between the ends of a slider; the middle is the face as it was. All faces are made up.
+How the directions were found, how well they work and what comes along with them is in
+[their card](../psp_hub/starters/directions/README.md). This page is written by
+`python training/recipes/draw_directions.py --output_dir docs`.
+"""
+
+
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--directions", default="mobilestylegan-ffhq", help="that ship for a generator, or a file")
+    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="name of a generator or a saved folder")
+    parser.add_argument("--torch_dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[12, 13, 15], help="of the faces")
+    return parser.parse_args(args)
+
+
+def steps(direction: Direction) -> list[float]:
+    """Five, from one end over 0 to the other."""
+    return [direction.low, direction.low / 2, 0, direction.high / 2, direction.high]
+
+
+@torch.no_grad()
+def draw(generator: Generator, ws: Tensor) -> Tensor:
+    """ws [N, num_ws, w_dim] -> images [N, 3, 256, 256] in [-1, 1], one at a time."""
+    return torch.cat([shrink(generator.synthesis(one)) for one in ws.split(1)]).clamp(-1, 1)
+
+
+def sheet(rows: list[list[Image.Image]]) -> Image.Image:
+    """Faces side by side and below each other."""
+    picture = Image.new("RGB", (SIDE * len(rows[0]), SIDE * len(rows)))
+    for y, row in enumerate(rows):
+        for x, face in enumerate(row):
+            picture.paste(face.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (SIDE * x, SIDE * y))
+    return picture
+
+
+def main(args: argparse.Namespace) -> None:
+    keep_freed_memory()
+    directions = load_directions(args.directions)
+    generator = load_generator(args.generator, getattr(torch, args.torch_dtype))
+    z = torch.cat([random_z(1, generator.w_dim, seed) for seed in args.seeds]).to(generator.w_avg)
+    with torch.no_grad():
+        ws = generator.mapping(z, truncation_psi=PSI)[:, None].repeat(1, generator.num_ws, 1)
+    plain = draw(generator, ws)
+    folder, text = args.output_dir / "directions", TITLE
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, direction in tqdm(directions.items(), unit="direction"):
+        columns = [
+            tensor_to_images(draw(generator, apply_directions(ws, {name: step}, directions)) if step else plain)
+            for step in steps(direction)
+        ]
+        sheet([list(row) for row in zip(*columns, strict=True)]).save(folder / f"{name}.webp", quality=QUALITY)
+        text += f"\n## {direction.label}\n\n`{name}`, from {direction.low:g} to {direction.high:g}; changes the "
+        text += f"{' and '.join(direction.groups)} styles.\n\n![{direction.label}](directions/{name}.webp)\n"
+    (args.output_dir / "directions.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(parse_args())

@@ -1,0 +1,91 @@
+"""Fit the small copy of the generator (`training.networks.small_generator`) to the pictures of pairs.
+
+All weights go on learning from their published values, with the stored pictures as targets. Prints the error before
+and after, and how much time the copy saves.
+
+    python training/recipes/fit_small_generator.py --pairs_dir pairs --size 64 --output small-64.safetensors
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler, Subset
+from tqdm import tqdm
+
+from psp_hub.generators import load_generator
+from psp_hub.memory import keep_freed_memory
+from training.data.pairs import PairStore
+from training.networks.small_generator import SmallSynthesis
+
+HELD_OUT, TIMED = 64, 5
+STEPS, BATCH_SIZE, LEARNING_RATE = 400, 8, 2e-4
+
+
+@torch.no_grad()
+def picture_error(small: SmallSynthesis, num_ws: int, pairs: Subset) -> float:
+    """Mean squared error in [-1, 1] against the stored pictures made as small."""
+    errors = []
+    for images, w in DataLoader(pairs, BATCH_SIZE):
+        drawn = small(w[:, None].expand(-1, num_ws, -1)).float()
+        errors.append((drawn - F.adaptive_avg_pool2d(images, drawn.shape[-1])).square().mean(dim=(1, 2, 3)))
+    return torch.cat(errors).mean().item()
+
+
+def seconds(network: nn.Module, ws: Tensor) -> float:
+    """Median of drawing pictures one by one and following the gradient back to the styles, in bfloat16."""
+    network.requires_grad_(False)
+    durations = []
+    for one in ws.split(1):
+        start, one = time.perf_counter(), one.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            images = network(one)
+        torch.autograd.grad(images.float().square().mean(), one)
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations)
+
+
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True)
+    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="name of a generator or a saved folder")
+    parser.add_argument("--size", type=int, default=64, help="of the last feature maps; pictures are twice as large")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    return parser.parse_args(args)
+
+
+def main(args: argparse.Namespace) -> None:
+    keep_freed_memory()
+    torch.manual_seed(0)
+    generator = load_generator(args.generator)
+    small = SmallSynthesis(generator, args.size)
+    pairs = PairStore(args.pairs_dir)
+    held_out, rest = Subset(pairs, range(HELD_OUT)), Subset(pairs, range(HELD_OUT, len(pairs)))
+    print(f"error on {HELD_OUT} held-out faces, not fitted: {picture_error(small, generator.num_ws, held_out):.5f}")
+    optimizer = torch.optim.Adam(small.requires_grad_(True).parameters(), LEARNING_RATE, betas=(0.9, 0.99))
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, args.steps)
+    sampler = RandomSampler(rest, replacement=True, num_samples=args.steps * BATCH_SIZE)
+    progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler), total=args.steps)
+    for images, w in progress:
+        with torch.autocast("cpu", torch.bfloat16):
+            drawn = small(w[:, None].expand(-1, generator.num_ws, -1)).float()
+        loss = F.mse_loss(drawn, F.adaptive_avg_pool2d(images, drawn.shape[-1]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        progress.set_postfix(loss=loss.item())
+    small.save(args.output)
+    print(f"error on {HELD_OUT} held-out faces: {picture_error(small.eval(), generator.num_ws, held_out):.5f}")
+    ws = pairs.w[:TIMED, None].expand(-1, generator.num_ws, -1).float()
+    ratio = seconds(generator.synthesis, ws) / seconds(small, ws)
+    print(f"seconds of the generator over its own, forward and back: {ratio:.1f}")
+
+
+if __name__ == "__main__":
+    main(parse_args())

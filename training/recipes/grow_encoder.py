@@ -1,0 +1,62 @@
+"""Deepen the encoder of a model; it answers as before, and training goes on with more parameters.
+
+    python training/recipes/grow_encoder.py sketch --stage_depths 3 4 3 --output_dir grown
+
+The new residual blocks end each stage and add nothing at first (Net2Net, Chen et al. 2016, arXiv 1511.05641): the last
+normalisation of each begins at zero, from where it learns (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from psp_hub.encoder import PSPEncoder
+from psp_hub.trunk import ResidualBlock
+from training.run.validation import load_model
+
+
+def last_normalisation(block: ResidualBlock) -> nn.BatchNorm2d:
+    """What scales all that a block adds to its shortcut; squeeze and excitation come after it."""
+    return [layer for layer in block.residual if isinstance(layer, nn.BatchNorm2d)][-1]
+
+
+@torch.no_grad()
+def grow(encoder: PSPEncoder, stage_depths: Sequence[int]) -> PSPEncoder:
+    """A deeper encoder that gives the same answers.
+
+    Args:
+        stage_depths: residual blocks of each stage of the trunk, at least as many as now.
+
+    Raises:
+        ValueError: another number of stages, or fewer blocks than now.
+    """
+    now, depths = tuple(encoder.config.stage_depths), tuple(stage_depths)
+    if len(depths) != len(now) or any(new < old for new, old in zip(depths, now, strict=True)):
+        raise ValueError(f"the stages have {now} blocks, got {depths}, expected {len(now)} numbers, none smaller")
+    grown = PSPEncoder.from_config(encoder.config, stage_depths=depths).to(encoder.dtype)
+    for stage, old in zip(grown.trunk.stages, now, strict=True):
+        for block in stage[old:]:
+            last_normalisation(block).weight.zero_()
+    grown.load_state_dict(grown.state_dict() | encoder.state_dict())
+    return grown.train(encoder.training)
+
+
+def main(args: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a starter, a folder or a repository on the Hub")
+    parser.add_argument("--stage_depths", type=int, nargs="+", required=True, help="residual blocks of each stage")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parsed = parser.parse_args(args)
+    try:
+        model = load_model(parsed.model)
+        model.encoder = grow(model.encoder, parsed.stage_depths)
+    except ValueError as error:
+        parser.error(str(error))
+    model.save_pretrained(parsed.output_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One run of `training/train.py`: settings, loop, checkpoints, what is exported and published."""
