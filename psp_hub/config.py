@@ -31,7 +31,7 @@ class GeneratorReference:
     subfolder: str | None = None
     variant: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if not isinstance(value, str) and (name == "pretrained_model_name_or_path" or value is not None):
                 raise ValueError(f"{name} is {value!r}, expected a text")
@@ -64,7 +64,7 @@ class PSPConfig:
     face_size: int = 256
     format_version: int = FORMAT_VERSION
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.base_generator, dict):
             reference = read_fields(GeneratorReference, self.base_generator, "base_generator")
             object.__setattr__(self, "base_generator", reference)

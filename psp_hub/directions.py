@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -132,7 +133,7 @@ def _load(path: Path) -> dict[str, Direction]:
         raise ValueError(f"{path.name} is damaged or no file of directions: {error}") from error
 
 
-def _direction(row: dict, vector: Tensor) -> Direction:
+def _direction(row: dict[str, Any], vector: Tensor) -> Direction:
     if vector.ndim != 2 or not torch.isfinite(vector).all():
         raise ValueError(
             f"the direction {row['name']} has shape {tuple(vector.shape)}, expected finite [num_ws, w_dim]"

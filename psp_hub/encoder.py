@@ -6,11 +6,11 @@ One module covers the paper's shape and a light variant; widths, depths and the 
 import math
 
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.heads import HeadIntoW, HeadIntoWPlus, SharedHeads, StyleHeads
+from psp_hub.hub.components import Component
 from psp_hub.latents import GROUP_STARTS
 from psp_hub.trunk import ACTIVATIONS, IR_SE50, SE_REDUCTION, Trunk
 
@@ -53,7 +53,7 @@ def check_shapes(
         )
 
 
-class PSPEncoder(ModelMixin, ConfigMixin):
+class PSPEncoder(Component):
     """E(x) of `pSp(x) = G(E(x) + w_avg)`. The defaults are the light variant; some starters are deeper.
 
     The original is `PSPEncoder(in_channels=3, num_ws=18, **PSP)`.
@@ -123,6 +123,7 @@ class PSPEncoder(ModelMixin, ConfigMixin):
             stem_kernel,
         )
         fine, medium, coarse = stage_widths[-3:]
+        self.heads: nn.Module
         if head in ("w", "naive_w_plus"):
             self.heads = (HeadIntoW if head == "w" else HeadIntoWPlus)(coarse, num_ws, w_dim)
             return

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from PIL import Image
 from torch import Tensor, nn
 
-from psp_hub.hub.components import load_component
+from psp_hub.hub.components import Component, load_component
 from psp_hub.images.preprocessing import NUM_CLASSES, prepare_tensor
 from psp_hub.trunk import ACTIVATIONS, ResidualBlock, Trunk
 
 STARTER = Path(__file__).parent / "starters" / "face-parser"
 
 
-class FaceParser(ModelMixin, ConfigMixin):
+class FaceParser(Component):
     """The encoder's trunk with a decoder on top, for aligned faces of 256 px.
 
     Args:

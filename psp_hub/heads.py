@@ -101,11 +101,10 @@ class StylePrior(nn.Module):
 
     def __init__(self, w_dim: int, width: int):
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(w_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, w_dim)
-        )
-        nn.init.zeros_(self.layers[-1].weight)  # changes nothing at first
-        nn.init.zeros_(self.layers[-1].bias)
+        last = nn.Linear(width, w_dim)
+        nn.init.zeros_(last.weight)  # changes nothing at first
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(nn.Linear(w_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
 
     def forward(self, w: Tensor) -> Tensor:
         return w + self.layers(w)  # [N, w_dim]
@@ -163,12 +162,11 @@ class SharedHeads(nn.Module):
         )
         self.base = MapToBase(pyramid_width, base_width, sizes[0], w_dim, base_rank, prior_width)
         self.num_styles = [len(style_indices([group], num_ws)) for group in GROUP_STARTS]
-        self.offsets = nn.ModuleList(
-            nn.Linear(width, count * w_dim) for width, count in zip(head_widths, self.num_styles, strict=True)
-        )
-        for offset in self.offsets:  # training starts in W: all styles equal
+        offsets = [nn.Linear(width, count * w_dim) for width, count in zip(head_widths, self.num_styles, strict=True)]
+        for offset in offsets:  # training starts in W: all styles equal
             nn.init.zeros_(offset.weight)
             nn.init.zeros_(offset.bias)
+        self.offsets = nn.ModuleList(offsets)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """levels, coarsest first, each [N, pyramid_width, S, S] -> [N, num_ws, w_dim]."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from diffusers.utils import BaseOutput
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from psp_hub import latents
 from psp_hub.config import CONFIG_NAME, PSPConfig
@@ -38,7 +38,7 @@ class PSPOutput(BaseOutput):
     ws: Tensor
 
 
-class PSPModel(nn.Module, Pretrained):
+class PSPModel(Pretrained):
     """An encoder and the generator it writes styles for. How it is saved, loaded and pushed: see `Pretrained`.
 
     Example:
@@ -110,9 +110,11 @@ class PSPModel(nn.Module, Pretrained):
         Raises:
             ValueError: wrong shape, unknown noise mode, or random noise without a seed.
         """
-        if noise_mode == "random" and seed is None:
-            raise ValueError("noise_mode 'random' needs a seed, got None")
-        rng = torch.Generator().manual_seed(seed) if noise_mode == "random" else None
+        rng = None
+        if noise_mode == "random":
+            if seed is None:
+                raise ValueError("noise_mode 'random' needs a seed, got None")
+            rng = torch.Generator().manual_seed(seed)
         return self.generator.synthesis(ws.to(self.generator.w_avg), noise_mode=noise_mode, generator=rng)
 
     def forward(

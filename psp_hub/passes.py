@@ -73,8 +73,7 @@ def encode_in_passes(
     """Pictures [N, C, 256, 256] to styles relative to `w_avg`, [N, num_ws, w_dim]."""
     if num_passes == 1:
         return encoder(x)
-    delta = None
-    for _ in range(num_passes):
-        answer = encoder(pass_input(generator, x, delta, face_size))  # [N, num_ws, w_dim]
-        delta = answer if delta is None else delta + answer
+    delta = encoder(pass_input(generator, x, None, face_size))  # [N, num_ws, w_dim]
+    for _ in range(num_passes - 1):
+        delta = delta + encoder(pass_input(generator, x, delta, face_size))
     return delta

@@ -11,10 +11,11 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from huggingface_hub import CommitInfo, ModelCard, ModelHubMixin
+from torch import nn
 
 from psp_hub.config import CONFIG_NAME, FORMAT_VERSION, GeneratorReference, PSPConfig
 from psp_hub.encoder import PSPEncoder
@@ -27,14 +28,20 @@ from psp_hub.hub.transfer import CARD_NAME, LIBRARY_NAME, Access, open_source, p
 EVALUATION_NAME = "evaluation.json"
 
 
-class Pretrained(ModelHubMixin, library_name=LIBRARY_NAME, pipeline_tag=cards.PIPELINE_TAG, tags=list(cards.TAGS)):
+class Pretrained(
+    nn.Module, ModelHubMixin, library_name=LIBRARY_NAME, pipeline_tag=cards.PIPELINE_TAG, tags=list(cards.TAGS)
+):
     """What `PSPModel` can do with folders and with the Hub.
 
     ModelHubMixin makes it known to the Hub's tools. Its own ways are not strict enough: they take the config and the
     weights from different commits, skip missing weights, fall back to pickles, and replace edited cards.
     """
 
-    def save_pretrained(
+    encoder: PSPEncoder
+    generator: Generator
+    config: PSPConfig
+
+    def save_pretrained(  # type: ignore[override]  # this and the two below take other options than the mixin's
         self, save_directory: str | Path, include_generator: bool = False, variant: str | None = None
     ) -> None:
         """Write `config.json`, `encoder/` and, where the config names no generator or on request, `generator/`.
@@ -59,7 +66,7 @@ class Pretrained(ModelHubMixin, library_name=LIBRARY_NAME, pipeline_tag=cards.PI
             config.save(folder)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
@@ -116,7 +123,7 @@ class Pretrained(ModelHubMixin, library_name=LIBRARY_NAME, pipeline_tag=cards.PI
             generator = load_generator(config.base_generator, torch_dtype, access=access)
         return cls(encoder, generator, config).eval().requires_grad_(False)
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]
         self,
         repo_id: str,
         *,
@@ -128,7 +135,7 @@ class Pretrained(ModelHubMixin, library_name=LIBRARY_NAME, pipeline_tag=cards.PI
         token: str | bool | None = None,
         variant: str | None = None,
         include_generator: bool = False,
-        evaluation: dict | None = None,
+        evaluation: dict[str, Any] | None = None,
         card: str | None = None,
     ) -> CommitInfo:
         """Upload the model in one commit: weights, configs, and a card if the repository has none yet.
@@ -180,7 +187,7 @@ class Pretrained(ModelHubMixin, library_name=LIBRARY_NAME, pipeline_tag=cards.PI
     def generate_model_card(
         self,
         repo_id: str,
-        evaluation: dict | None = None,
+        evaluation: dict[str, Any] | None = None,
         variant: str | None = None,
         include_generator: bool = False,
     ) -> ModelCard:

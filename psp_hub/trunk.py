@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         if in_channels == channels:
             # A 1x1 max pool only picks every stride-th pixel.
-            self.shortcut = nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)
+            self.shortcut: nn.Module = nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)
         else:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from psp_hub.hub.components import load_component
+from psp_hub.hub.components import Component, load_component
 
 STARTER = Path(__file__).parents[1] / "starters" / "face-detector"
 
@@ -43,7 +42,7 @@ def block(in_channels: int, out_channels: int, kernel: int, pool: int | None = N
 class Proposals(nn.Module):
     """Figure 2 of the paper, P-Net: fully convolutional, one answer for every square of 12 px."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(block(3, 10, 3, 2), block(10, 16, 3), block(16, 32, 3))
         self.face = nn.Conv2d(32, 2, 1)
@@ -65,7 +64,7 @@ class Judge(nn.Module):
         num_points: 0 for none.
     """
 
-    def __init__(self, size: int, blocks: list[tuple], features: int, width: int, num_points: int = 0):
+    def __init__(self, size: int, blocks: list[tuple[int, ...]], features: int, width: int, num_points: int = 0):
         super().__init__()
         self.size = size
         self.body = nn.Sequential(
@@ -82,7 +81,7 @@ class Judge(nn.Module):
         return self.face(x).softmax(dim=1)[:, 1], self.box(x), points
 
 
-class FaceDetector(ModelMixin, ConfigMixin):
+class FaceDetector(Component):
     """Finds faces that look at most about 40 degrees away from upright.
 
     Args:

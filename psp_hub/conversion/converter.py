@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ModelMixin
 from torch import Tensor, nn
 
 from psp_hub.config import GeneratorReference, PSPConfig
@@ -22,7 +21,7 @@ from psp_hub.conversion.safe_pickle import Persistent, read_nvidia_pickle, read_
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import W_AVG_SAMPLES, Generator, estimate_w_avg
 from psp_hub.generators.stylegan2 import StyleGAN2
-from psp_hub.hub.components import save_component, staged
+from psp_hub.hub.components import Component, save_component, staged
 from psp_hub.model import PSPModel
 
 KINDS = (
@@ -263,7 +262,7 @@ def count(tensors: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def transfer(
-    module: ModelMixin,
+    module: Component,
     tensors: Mapping[str, Tensor],
     place: Callable[[str], tuple[str, Callable[[Tensor], Tensor]]],
     prefix: str,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -13,10 +14,10 @@ PAD_SIDE = 512
 STATE_SECONDS = 24 * 3600  # a face can be sent on for as long as its file is kept
 
 # One face at a time: a second one would only make both slower.
-WORK = {"concurrency_id": "model", "concurrency_limit": 1}
-HIDDEN = {"api_visibility": "private"}
-QUICK = {"show_progress": "hidden", **HIDDEN}
-PICTURE = {"format": "png", "interactive": False}
+WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+HIDDEN: dict[str, Any] = {"api_visibility": "private"}
+QUICK: dict[str, Any] = {"show_progress": "hidden", **HIDDEN}
+PICTURE: dict[str, Any] = {"format": "png", "interactive": False}
 
 ROLL_DICE = "() => Math.floor(Math.random() * 1000000)"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ModelMixin
 from huggingface_hub import CommitInfo
 from torch import nn
 
@@ -16,7 +15,7 @@ from psp_hub.generators.fetch import load_random_face
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.hub import cards
-from psp_hub.hub.components import component_files, load_component, save_component
+from psp_hub.hub.components import Component, component_files, load_component, save_component
 from psp_hub.hub.transfer import CARD_NAME, Access, is_repo_id, open_source, push_folder
 
 # Generators that need no repository: each function returns the network, ready to draw.
@@ -30,7 +29,7 @@ def load_generator(
     torch_dtype: torch.dtype | None = None,
     variant: str | None = None,
     access: Access | None = None,
-) -> ModelMixin:
+) -> Component:
     """Load a generator by its built-in name, from a repository on the Hub, or from a folder.
 
     Example:
@@ -108,7 +107,7 @@ def pin_generator(
 
 
 def push_generator(
-    generator: ModelMixin,
+    generator: Component,
     repo_id: str,
     *,
     commit_message: str = "Push a psp-hub generator",

@@ -5,12 +5,12 @@ Demodulation does not depend on w in this network: it is part of the stored weig
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
+from psp_hub.hub.components import Component
 from psp_hub.layers import Modulation, inverse_haar
 
 
@@ -160,7 +160,7 @@ class SynthesisNetwork(nn.Module):
         return inverse_haar(bands) if rough else bands[:, :3] / 2
 
 
-class MobileStyleGAN(ModelMixin, ConfigMixin):
+class MobileStyleGAN(Component):
     """The generator interface of this project (see `psp_hub.generators.base`), 16 styles at 1024 px.
 
     Args:

@@ -9,12 +9,12 @@ one from scratch, give the mapping network 0.01 times the learning rate of the r
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
+from psp_hub.hub.components import Component
 from psp_hub.layers import Modulation, blur, upsample
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
@@ -152,7 +152,7 @@ class SynthesisNetwork(nn.Module):
         return image  # [N, 3, R, R]
 
 
-class StyleGAN2(ModelMixin, ConfigMixin):
+class StyleGAN2(Component):
     """The generator interface of this project (see `psp_hub.generators.base`), 18 styles at 1024 px.
 
     Args:

@@ -29,7 +29,11 @@ here. If yours were trained on other data, edit this card: it is written once, a
 
 
 def model_card(
-    repo_id: str, config: PSPConfig, facts: dict[str, str], evaluation: dict | None = None, variant: str | None = None
+    repo_id: str,
+    config: PSPConfig,
+    facts: dict[str, str],
+    evaluation: dict[str, Any] | None = None,
+    variant: str | None = None,
 ) -> ModelCard:
     """Write the card of a model.
 
@@ -126,7 +130,7 @@ def table(facts: dict[str, str]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]) + "\n"
 
 
-def figures(evaluation: dict | None) -> str:
+def figures(evaluation: dict[str, Any] | None) -> str:
     """The measured figures as a table with one column per set of pictures; nothing where there are none."""
     columns = {name: dict(flatten(value)) for name, value in (evaluation or {}).items() if isinstance(value, dict)}
     if not any(columns.values()):
@@ -138,7 +142,7 @@ def figures(evaluation: dict | None) -> str:
     return f"## Figures\n\nMeasured by `training/evaluate.py`; all of them are in evaluation.json.\n\n{text}\n\n"
 
 
-def flatten(values: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
+def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """{"a": 1, "b": {"c": 2}} -> ("a", 1), ("b: c", 2); only numbers."""
     for name, value in values.items():
         name = prefix + str(name).replace("_", " ")

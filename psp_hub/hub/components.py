@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, is_accelerate_available
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,7 +22,21 @@ DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F
 # A variant is a second set of weights beside the plain one; it has the dtype that its name says.
 VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
-Component = TypeVar("Component", bound=ModelMixin)
+
+class Component(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name their config file, alike
+    """A network that is built from its config alone, loaded and saved here: encoders, generators, face networks.
+
+    Attributes:
+        config: the arguments of `__init__`, by name; diffusers types them as a plain dict.
+    """
+
+    config: Any
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+
+ComponentT = TypeVar("ComponentT", bound=Component)
 
 
 def weights_name(variant: str | None = None) -> str:
@@ -50,8 +65,8 @@ def saved_dtype(path: Path) -> torch.dtype:
 
 
 def load_component(
-    cls: type[Component], path: str | Path, torch_dtype: torch.dtype | None = None, variant: str | None = None
-) -> Component:
+    cls: type[ComponentT], path: str | Path, torch_dtype: torch.dtype | None = None, variant: str | None = None
+) -> ComponentT:
     """Load a component from a folder, in eval mode, and refuse weights that do not fit.
 
     diffusers only warns of missing and unexpected weights, and leaves the missing ones without data. It also takes the
@@ -73,7 +88,7 @@ def load_component(
             raise ValueError(f"it was saved without the variant {variant!r} ({weights_name(variant)} is not there)")
         if torch_dtype is None:
             torch_dtype = saved_dtype(Path(path, weights_name(variant)))
-        component, info = cls.from_pretrained(
+        loaded: Any = cls.from_pretrained(
             str(path),
             use_safetensors=True,
             output_loading_info=True,
@@ -82,6 +97,7 @@ def load_component(
             local_files_only=True,
             low_cpu_mem_usage=is_accelerate_available(),  # the default warns where accelerate is missing
         )
+        component, info = loaded
     except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise ValueError(f"{path} does not hold a {cls.__name__}: {error}") from error
     if wrong := {name: keys for name, keys in info.items() if keys}:
@@ -89,7 +105,7 @@ def load_component(
     return component.eval()
 
 
-def save_component(component: ModelMixin, folder: Path, variant: str | None = None) -> None:
+def save_component(component: Component, folder: Path, variant: str | None = None) -> None:
     """Write `config.json` and the weights of a component into `folder`, which is made where it is missing.
 
     Args:
@@ -103,9 +119,9 @@ def save_component(component: ModelMixin, folder: Path, variant: str | None = No
     if variant is not None and variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}, expected one of {', '.join(VARIANTS)}, or None")
     # diffusers notes where a component was loaded from: a folder of this machine, nobody else's business.
-    component.register_to_config(_name_or_path="")
+    component.register_to_config(_name_or_path="")  # type: ignore[no-untyped-call]
     component.save_config(str(folder))
-    dtype = VARIANTS.get(variant)
+    dtype = VARIANTS[variant] if variant else None
     state = {name: converted(name, value, dtype) for name, value in component.state_dict().items()}
     path = folder / weights_name(variant)
     try:

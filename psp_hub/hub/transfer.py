@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeGuard
 
 from huggingface_hub import (
     CommitInfo,
@@ -51,7 +52,7 @@ class Access:
 class Source:
     """Where files are read from: a folder of this machine, or a repository on the Hub at one commit."""
 
-    name: str | Path
+    name: str
     revision: ResolvedRevision | None  # None: a folder of this machine
     subfolder: str
     access: Access
@@ -106,7 +107,7 @@ class Source:
             raise
         except EntryNotFoundError as error:
             hint = "; was it saved without this variant?" if len(PurePosixPath(path).suffixes) > 1 else ""
-            raise ValueError(f"{self.name} at commit {self.commit[:8]} has no file {path}{hint}") from error
+            raise ValueError(f"{self} has no file {path}{hint}") from error
         check_digest(local, f"{path} of {self.name}")
         return local
 
@@ -132,7 +133,7 @@ def open_source(
     if not is_repo_id(name_or_path):
         if revision is not None:
             raise ValueError(f"{name_or_path} is a folder of this machine, and has no revision {revision!r}")
-        return Source(name_or_path, None, "/".join(parts), access)
+        return Source(str(name_or_path), None, "/".join(parts), access)
     with explained(name_or_path, revision):
         resolved = resolve_revision(
             name_or_path,
@@ -144,7 +145,7 @@ def open_source(
     return Source(name_or_path, resolved, "/".join(parts), access)
 
 
-def is_repo_id(name: str | Path) -> bool:
+def is_repo_id(name: str | Path) -> TypeGuard[str]:
     """Whether `name` is a text of the form `owner/name` that is not also a file or folder here."""
     return isinstance(name, str) and bool(re.fullmatch(REPO_ID, name)) and not Path(name).exists()
 
@@ -244,9 +245,9 @@ def push_folder(
         info = api.model_info(repo_id, revision=revision)
         if private and not info.private:
             raise ValueError(f"{repo_id} exists and is public; make it private in its settings, or push elsewhere")
-        there = {sibling.rfilename for sibling in info.siblings}
+        there = {sibling.rfilename for sibling in info.siblings or ()}
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        operations = [
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
             for name, path in files.items()
             if name != CARD_NAME or CARD_NAME not in there
@@ -255,8 +256,14 @@ def push_folder(
             if any(name.startswith(f"{old}/") for name in there) and not Path(folder, old).exists():
                 operations.append(CommitOperationDelete(f"{old}/", is_folder=True))
         # The parent makes sure that nobody wrote a card since we looked.
-        options = {"revision": revision, "create_pr": create_pr, "parent_commit": info.sha}
-        commit = api.create_commit(repo_id, operations, commit_message=commit_message, **options)
+        commit = api.create_commit(
+            repo_id,
+            operations,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+            parent_commit=info.sha,
+        )
         if tag:
             api.create_tag(repo_id, tag=tag, revision=commit.oid)
     return commit
