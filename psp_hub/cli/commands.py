@@ -13,18 +13,10 @@ from tqdm import tqdm
 
 from psp_hub import latents
 from psp_hub.alignment.cut_out import cut_out
-from psp_hub.cli.files import (
-    LATENTS_SUFFIX,
-    Jobs,
-    check_targets,
-    find_latents,
-    find_masks,
-    find_pictures,
-    plan,
-    write_png,
-)
+from psp_hub.cli.files import LATENTS_SUFFIX, Jobs, check_targets, find_latents, find_masks, plan, write_png
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
+from psp_hub.images.folder import find_pictures
 from psp_hub.images.label_maps import LABEL_ORDERS
 from psp_hub.images.masks import with_hole
 from psp_hub.images.preprocessing import ENCODER_SIZE, open_image, prepare_labels, tensor_to_images

@@ -1,38 +1,28 @@
 """Files and folders in, files and folders out: which become which, found out before any work."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
 
-from psp_hub.images.preprocessing import FORMATS
+from psp_hub.images.folder import find_pictures
 
 LATENTS_SUFFIX = ".safetensors"
 
 Jobs = dict[Path, list[Path]]  # each input, and the files that are made of it
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """Picture files in `folder` itself, by suffix, sorted; hidden ones are left out.
+def find_latents(folder: Path) -> list[Path]:
+    """Files of latents in `folder` itself, by suffix, sorted; hidden ones are left out.
 
     Raises:
         ValueError: there are none.
     """
-    suffixes = sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
-    return find_files(folder, suffixes, "pictures")
-
-
-def find_latents(folder: Path) -> list[Path]:
-    """The same for files of latents."""
-    return find_files(folder, [LATENTS_SUFFIX], "latents")
-
-
-def find_files(folder: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    found = sorted(path for path in files if path.suffix.lower() in suffixes)
+    found = sorted(path for path in files if path.suffix.lower() == LATENTS_SUFFIX)
     if not found:
-        raise ValueError(f"there are no {kind} in the folder {folder}; expected names in {', '.join(suffixes)}")
+        raise ValueError(f"there are no latents in the folder {folder}; expected names in {LATENTS_SUFFIX}")
     return found
 
 
@@ -56,9 +46,12 @@ def find_masks(masks: Path, pictures: Iterable[Path]) -> dict[Path, Path]:
     return {picture: by_name[picture.stem][0] for picture in pictures}
 
 
-def file_id(path: Path) -> tuple[int, int]:
-    """The same for two names of one file."""
-    status = path.stat()
+def file_id(path: Path) -> tuple[int, int] | None:
+    """The same for two names of one file; None for a link to nothing."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
     return status.st_dev, status.st_ino
 
 

@@ -144,6 +144,13 @@ def test_the_starter_of_the_task_is_the_default(run, model_dir, drawing, tmp_pat
 # Folders
 
 
+def test_a_link_to_nothing_fails_and_does_not_stop_the_others(run, folder, tmp_path):
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    code, out, err = run(folder, "-o", tmp_path / "faces")
+    assert code == 1 and "There is no file gone.png" in err and "1 of 4 pictures failed" in err
+    assert files(tmp_path / "faces") == ["a.png", "b.png", "c.d.png"]
+
+
 def test_a_folder_becomes_a_folder(run, model, folder, tmp_path):
     target = tmp_path / "new" / "faces"
     code, out, err = run(folder, "-o", target)

@@ -13,10 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.images import preprocessing
+from psp_hub.images.folder import find_pictures, listed
 from psp_hub.images.preprocessing import ENCODER_SIZE, images_to_tensor, open_image, prepare_tensor
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff"}
-MAX_NAMED = 20  # of the pictures that a message is about
 T = TypeVar("T")
 
 
@@ -40,7 +39,7 @@ class FolderPictures:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.paths = folder, list_pictures(folder)
+        self.folder, self.paths = folder, find_pictures(folder, below=True)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -69,26 +68,6 @@ class FolderPictures:
         return stems
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Paths of the pictures below a folder, sorted; what is hidden is left out.
-
-    Raises:
-        ValueError: no such folder, or no pictures in it.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES
-        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        and not path.is_dir()  # a link to nothing stays: it is reported with the other broken ones
-    )
-    if not paths:
-        raise ValueError(f"{folder} holds no photos or other pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
-    return paths
-
-
 def match(sources: FolderPictures, targets: FolderPictures) -> list[tuple[int, int]]:
     """Positions (source, target) of the pictures of the same name, suffixes apart, in the order of the targets.
 
@@ -104,12 +83,6 @@ def match(sources: FolderPictures, targets: FolderPictures) -> list[tuple[int, i
             f"({sources.folder}, {targets.folder}): {listed(alone)}"
         )
     return [(source_of[stem], i) for stem, i in target_of.items()]
-
-
-def listed(names: Sequence[str]) -> str:
-    """At most `MAX_NAMED` names, and how many more there are."""
-    more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def read(pictures: Pictures, i: int, reader: Callable[[Path | io.BytesIO], T]) -> T:

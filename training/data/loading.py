@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import Subset
 
 from psp_hub.generators.base import Generator
+from psp_hub.images.folder import listed
 from psp_hub.tasks import TaskSpec
 from training.data.arguments import add_data_arguments, check_data_arguments
 from training.data.augmentation import Augmentation
@@ -17,7 +18,7 @@ from training.data.batches import LineArt
 from training.data.columns import TablePictures, load_table
 from training.data.examples import Examples, Hints, Key, Pairs, Part, Photos, no_hints
 from training.data.faces import FacePhotos
-from training.data.folders import FolderPictures, Pictures, find_broken, input_reader, listed, match, read_photo
+from training.data.folders import FolderPictures, Pictures, find_broken, input_reader, match, read_photo
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import GeneratedPairs, PairStore
 from training.networks.identity import embed_all

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from psp_hub.face_parser import FaceParser
+from psp_hub.images.folder import listed
 from psp_hub.tasks import TaskSpec
 from training.data.drawings import draw
-from training.data.folders import FolderPictures, find_broken, input_reader, listed, match, read, read_photo
+from training.data.folders import FolderPictures, find_broken, input_reader, match, read, read_photo
 from training.data.painted_maps import one_hot
 from training.data.pairs import PairStore
 from training.data.sources import SOURCES

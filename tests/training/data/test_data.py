@@ -87,7 +87,7 @@ def test_a_part_of_the_photos_keeps_their_indices(faces_dir, part, expected):
 
 def test_a_folder_without_photos_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no photo")
-    with pytest.raises(ValueError, match="holds no photos"):
+    with pytest.raises(ValueError, match="there are no pictures"):
         FacePhotos(tmp_path, slice(None))
 
 

@@ -269,7 +269,7 @@ def test_flags_that_do_not_fit_together(load, task, flags, message, folders):
 
 
 def test_an_empty_folder_is_refused(load, tmp_path):
-    with pytest.raises(ValueError, match="holds no photos or other pictures"):
+    with pytest.raises(ValueError, match="there are no pictures in the folder"):
         load("inversion", "--target_dir", tmp_path)
 
 

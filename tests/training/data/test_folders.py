@@ -15,8 +15,6 @@ from training.data.folders import (
     FolderPictures,
     find_broken,
     input_reader,
-    list_pictures,
-    listed,
     match,
     read,
     read_labels,
@@ -37,29 +35,6 @@ def stripes(mode: str, highest: int = 18) -> Image.Image:
         image.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
     assert image.mode == mode
     return image
-
-
-# What is in a folder
-
-
-def test_pictures_are_found_below_and_sorted(tmp_path):
-    for name in ("b.png", "a/z.JPG", "a/c.webp", ".hidden/d.png", ".e.png", "__MACOSX/f.png"):
-        grey(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "folder.png").mkdir()
-    assert [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path)] == [
-        "a/c.webp",
-        "a/z.JPG",
-        "b.png",
-    ]
-
-
-def test_folders_without_pictures_are_refused(tmp_path):
-    (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(ValueError, match=r"holds no photos or other pictures \(.avif, .bmp, .jpeg, .jpg, .png"):
-        list_pictures(tmp_path)
-    with pytest.raises(ValueError, match="missing is not a folder"):
-        list_pictures(tmp_path / "missing")
 
 
 # Partners
@@ -88,12 +63,6 @@ def test_two_of_one_name_are_refused(tmp_path):
         grey(tmp_path / name)
     with pytest.raises(ValueError, match="1 names are there twice, apart from the suffix: .*a.png and .*a.webp"):
         match(FolderPictures(tmp_path / "in"), FolderPictures(tmp_path / "out"))
-
-
-def test_at_most_twenty_are_named():
-    assert listed(["a", "b"]) == "a, b"
-    text = listed([str(i) for i in range(45)])
-    assert text.startswith("0, 1, ") and text.endswith("18, 19, and 25 more")
 
 
 # Reading
