@@ -122,7 +122,7 @@ def test_the_space_of_this_project(tmp_path):
     files = staging.list_files(tmp_path)
     assert {name.split("/")[0] for name in files} == {"LICENSE", "README.md", "app.py", "psp_hub", "requirements.txt"}
     suffixes = {Path(name).suffix for name in files if name.startswith("psp_hub/")}
-    assert suffixes <= {".py", ".json", ".md", ".safetensors", ".png", ".css", ".html", ".js", ".pyi"}
+    assert suffixes <= {".py", ".json", ".md", ".safetensors", ".png", ".css", ".html", ".js", ".pyi", ".typed"}
     assert {"psp_hub/starters/sketch/encoder/config.json", "psp_hub/demo/page.py"} <= set(files)
     assert max(path.stat().st_size for path in files.values()) <= 16 * 2**20
     for name, path in files.items():
