@@ -69,7 +69,7 @@ def main(args: argparse.Namespace) -> dict:
     keep_freed_memory()
     model, parser = load_model(args.model), FaceParser.from_starter()
     distance = PerceptualDistance(args.edge_detector) if args.edge_detector else None
-    pictures = FolderPictures(args.inputs)
+    pictures = FolderPictures(args.inputs, model.config.input_kind)
     rows, answers = [], []
     found: list[dict[str, float]] = []
     for i in tqdm(range(len(pictures))[-args.num_inputs :], unit="input"):

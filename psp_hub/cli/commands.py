@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -13,12 +14,22 @@ from tqdm import tqdm
 
 from psp_hub import latents
 from psp_hub.alignment.cut_out import cut_out
-from psp_hub.cli.files import LATENTS_SUFFIX, Jobs, check_targets, find_latents, find_masks, plan, write_png
+from psp_hub.cli.files import (
+    LATENTS_SUFFIX,
+    Jobs,
+    check_parts,
+    check_targets,
+    find_inputs,
+    find_latents,
+    find_masks,
+    plan,
+    write_png,
+)
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
-from psp_hub.images.folder import find_pictures
 from psp_hub.images.label_maps import LABEL_ORDERS
 from psp_hub.images.masks import with_hole
+from psp_hub.images.part_masks import merge_parts
 from psp_hub.images.preprocessing import ENCODER_SIZE, open_image, prepare_labels, tensor_to_images
 from psp_hub.latents_file import MAX_FACES, Latents, load_latents, save_latents
 from psp_hub.model import MIXING_PSI, PSPModel
@@ -49,10 +60,11 @@ def say(text: str, file: TextIO) -> None:
     tqdm.write(text.encode(encoding, "replace").decode(encoding), file=file)
 
 
-def read_input(source: Path, options: argparse.Namespace, mask: Path | None, small: bool) -> Image.Image:
-    """What the model is given of a file.
+def read_input(files: Sequence[Path], options: argparse.Namespace, mask: Path | None, small: bool) -> Image.Image:
+    """What the model is given of a file, or of the masks of the parts of a face.
 
     Args:
+        files: one, or those masks.
         options: of `translate`.
         mask: file of the part to fill in.
         small: whether a face that is cut out keeps its size.
@@ -60,6 +72,9 @@ def read_input(source: Path, options: argparse.Namespace, mask: Path | None, sma
     Raises:
         ValueError: a file that cannot be used, or no face in it.
     """
+    if len(files) > 1:
+        return merge_parts(files)
+    (source,) = files
     picture = open_image(source, keep_mode=True)
     if options.label_order is not None:
         return prepare_labels(picture, options.label_order)
@@ -130,18 +145,20 @@ def for_each(jobs: Jobs, work: Callable[[Path, list[Path]], None], unit: str) ->
 def translate(options: argparse.Namespace) -> int:
     """`psp-hub translate`: a picture that fails does not stop the others."""
     check_seed(options)
-    jobs = plan(options.input, options.output, find_pictures, lambda source: options.variations)
+    inputs = find_inputs(options.input)
+    jobs = plan(options.input, options.output, lambda folder: inputs, lambda source: options.variations)
     masks = find_masks(options.mask, jobs) if options.mask else {}
-    check_targets(jobs, masks.values())
+    check_targets(jobs, chain(masks.values(), *inputs.values()))
     if options.model:
         model = PSPModel.from_pretrained(options.model)
     else:
         model = PSPModel.from_starter(options.task or DEFAULT_TASK)
     settle(options, model)
+    check_parts(inputs, model.config.input_kind, options.label_order)
     small = is_small(model.config.task)
 
     def work(source: Path, targets: list[Path]) -> None:
-        ws = encode(model, read_input(source, options, masks.get(source), small), options)
+        ws = encode(model, read_input(inputs[source], options, masks.get(source), small), options)
         styles = list(variations(ws, model.generator, model.config.task, options))
         draw(styles, model.generator, targets)
         if options.save_latents:
@@ -195,7 +212,12 @@ def check_seed(options: argparse.Namespace) -> None:
 def add_translate(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("translate", help="turn a picture, or every one in a folder, into a face")
     parser.set_defaults(command=translate)
-    parser.add_argument("input", type=Path, metavar="IN", help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "input",
+        type=Path,
+        metavar="IN",
+        help="a picture, or a folder of pictures, or of masks of parts as CelebAMask-HQ has them",
+    )
     add_output(parser)
     models = parser.add_mutually_exclusive_group()
     models.add_argument("--task", choices=list(TASKS), help=f"the model that comes along (default: {DEFAULT_TASK})")

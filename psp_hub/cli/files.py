@@ -2,15 +2,53 @@
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
 
 from psp_hub.images.folder import find_pictures
+from psp_hub.images.part_masks import group_parts
 
 LATENTS_SUFFIX = ".safetensors"
 
 Jobs = dict[Path, list[Path]]  # each input, and the files that are made of it
+Inputs = dict[Path, list[Path]]  # each input, and the files that it is made of: itself, or the masks of a face
+
+
+def find_inputs(source: Path) -> Inputs:
+    """A picture, or those in a folder itself; masks of the parts of one face are one input (`images.part_masks`).
+
+    In a folder that holds none itself, such masks are looked for in those of its folders whose names are numbers, as
+    the 15 of CelebAMask-HQ-mask-anno.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not source.is_dir():
+        return {source: [source]}
+    try:
+        return group_parts(find_pictures(source))
+    except ValueError:
+        inputs: Inputs = {}
+        for folder in sorted(path for path in source.iterdir() if path.is_dir() and path.name.isdecimal()):
+            with suppress(ValueError):  # an empty one
+                inputs |= {name: masks for name, masks in group_parts(find_pictures(folder)).items() if len(masks) > 1}
+        if not inputs:
+            raise
+        return inputs
+
+
+def check_parts(inputs: Inputs, input_kind: str, label_order: str | None) -> None:
+    """Raise ValueError if masks of the parts of faces are given to a model of other pictures, or with an order."""
+    parts = [files for files in inputs.values() if len(files) > 1]
+    if parts and input_kind != "labels":
+        raise ValueError(
+            f"{parts[0][0]} is the mask of a part of a face, and there are {len(parts[0]) - 1} more of it: "
+            "together they are a label map, for --task segmentation"
+        )
+    if parts and label_order is not None:
+        raise ValueError("--label-order is for maps of numbers, but masks of parts say by their names what they are")
 
 
 def find_latents(folder: Path) -> list[Path]:
@@ -72,7 +110,7 @@ def check_targets(jobs: Jobs, others: Iterable[Path] = ()) -> None:
 def plan(
     source: Path,
     output: Path,
-    find: Callable[[Path], list[Path]] = find_pictures,
+    find: Callable[[Path], Iterable[Path]],
     count: Callable[[Path], int] = lambda source: 1,
 ) -> Jobs:
     """Which files become which: everything that can be wrong with names is found before any work.

@@ -53,6 +53,8 @@ def find_pictures(folder: Path, below: bool = False) -> list[Path]:
     names = listed([path.relative_to(folder).as_posix() for path in others])
     if not pictures:
         looks = f"; {len(others)} look like some and cannot be read: {names}" if others else ""
+        if not below and (folders := sorted(path.name for path in folder.iterdir() if path.is_dir())):
+            looks += f"; it holds folders ({listed(folders)}), give one of them"
         raise ValueError(
             f"there are no pictures in the folder {folder}{looks}; expected names in {', '.join(suffixes)}"
         )

@@ -127,6 +127,11 @@ def _has_official_colours(image: Image.Image, used: np.ndarray) -> bool:
 
 def _check_numbers(numbers: np.ndarray) -> np.ndarray:
     if numbers.size and (wrong := np.unique(numbers[~((numbers >= 0) & (numbers < NUM_CLASSES))])).size:
+        if wrong.tolist() == [255] and not np.any((numbers > 0) & (numbers < 255)):
+            raise ValueError(
+                "The picture is black and white: the mask of one part, expected a label map of all of them. If there "
+                "is a mask of each part, as in CelebAMask-HQ, give `psp-hub translate` the folder that they lie in."
+            )
         listed = ", ".join(f"{number:g}" for number in wrong[:MAX_LISTED])
         more = f" and {wrong.size - MAX_LISTED} more" if wrong.size > MAX_LISTED else ""
         photo = " Is it a photo?" if wrong.size > NUM_CLASSES else ""

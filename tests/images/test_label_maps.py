@@ -160,7 +160,8 @@ def test_shrinking_keeps_the_majority():
     ("numbers", "words"),
     [
         ([0, 19], "no class: 19; expected 0 to 18"),
-        ([0, 255], "no class: 255"),
+        ([0, 1, 255], "no class: 255"),
+        ([0, 255], "black and white: the mask of one part"),
         (range(19, 60), "no class: 19, 20, 21, 22, 23 and 36 more; expected 0 to 18. Is it a photo"),
     ],
 )

@@ -9,13 +9,16 @@ from typing import Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.images import preprocessing
 from psp_hub.images.folder import find_pictures, listed
+from psp_hub.images.part_masks import describe_parts, group_parts, merge_parts
 from psp_hub.images.preprocessing import ENCODER_SIZE, images_to_tensor, open_image, prepare_tensor
 
+File = Path | io.BytesIO | Image.Image
 T = TypeVar("T")
 
 
@@ -24,8 +27,12 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def file(self, i: int) -> Path | io.BytesIO:
-        """What `open_image` opens."""
+    def file(self, i: int) -> File:
+        """What `open_image` opens.
+
+        Raises:
+            ValueError: there is none.
+        """
 
     def name(self, i: int) -> str:
         """What messages call it."""
@@ -34,24 +41,41 @@ class Pictures(Protocol):
 class FolderPictures:
     """The pictures of a folder and those below it, in the order of their paths.
 
+    Args:
+        folder: where they are.
+        kind: `labels` if they are label maps: then a mask for each part of a face makes one (`images.part_masks`).
+
     Raises:
-        ValueError: no such folder, or no pictures in it.
+        ValueError: no such folder, no pictures in it, or masks of parts where others are expected.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.paths = folder, find_pictures(folder, below=True)
+    def __init__(self, folder: Path, kind: str = "photo"):
+        self.folder, self.files = folder, group_parts(find_pictures(folder, below=True))
+        self.paths = list(self.files)
+        parts = [path for path in self.paths if len(self.files[path]) > 1]
+        self.has_parts = bool(parts)
+        if parts and kind != "labels":
+            raise ValueError(
+                f"{folder} holds masks of the parts of faces, such as {self.files[parts[0]][0]}: together they are "
+                "label maps, the --source_dir of --task segmentation. The photos of CelebAMask-HQ are in CelebA-HQ-img"
+            )
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def file(self, i: int) -> Path:
-        return self.paths[i]
+    def file(self, i: int) -> Path | Image.Image:
+        files = self.files[self.paths[i]]
+        return merge_parts(files) if len(files) > 1 else files[0]
 
     def name(self, i: int) -> str:
-        return str(self.paths[i])
+        path = self.paths[i]
+        return describe_parts(path) if len(self.files[path]) > 1 else str(path)
 
-    def stems(self) -> dict[str, int]:
+    def stems(self, numbered: bool = False) -> dict[str, int]:
         """Position of each picture by its path in the folder, less the suffix.
+
+        Args:
+            numbered: by its name alone where that is a number, however many zeros that begins with.
 
         Raises:
             ValueError: two have the same.
@@ -59,9 +83,13 @@ class FolderPictures:
         stems: dict[str, int] = {}
         twice = []
         for i, path in enumerate(self.paths):
-            stem = path.relative_to(self.folder).with_suffix("").as_posix()
+            stem = (
+                path.relative_to(self.folder).as_posix().removesuffix("" if len(self.files[path]) > 1 else path.suffix)
+            )
+            if numbered and (name := stem.rpartition("/")[2]).isdecimal():
+                stem = str(int(name))
             if stem in stems:
-                twice.append(f"{self.paths[stems[stem]]} and {path}")
+                twice.append(f"{self.name(stems[stem])} and {self.name(i)}")
             stems[stem] = i
         if twice:
             raise ValueError(f"{len(twice)} names are there twice, apart from the suffix: {listed(twice)}")
@@ -71,10 +99,12 @@ class FolderPictures:
 def match(sources: FolderPictures, targets: FolderPictures) -> list[tuple[int, int]]:
     """Positions (source, target) of the pictures of the same name, suffixes apart, in the order of the targets.
 
+    CelebAMask-HQ calls a photo 7 and its masks 0/00007: there, the same number is the same name.
+
     Raises:
         ValueError: pictures without a partner, or two that have the same.
     """
-    source_of, target_of = sources.stems(), targets.stems()
+    source_of, target_of = (pictures.stems(sources.has_parts) for pictures in (sources, targets))
     alone = [sources.name(i) for stem, i in source_of.items() if stem not in target_of]
     alone += [targets.name(i) for stem, i in target_of.items() if stem not in source_of]
     if alone:
@@ -85,7 +115,7 @@ def match(sources: FolderPictures, targets: FolderPictures) -> list[tuple[int, i
     return [(source_of[stem], i) for stem, i in target_of.items()]
 
 
-def read(pictures: Pictures, i: int, reader: Callable[[Path | io.BytesIO], T]) -> T:
+def read(pictures: Pictures, i: int, reader: Callable[[File], T]) -> T:
     """What `reader` makes of one picture.
 
     Raises:
@@ -97,12 +127,12 @@ def read(pictures: Pictures, i: int, reader: Callable[[Path | io.BytesIO], T]) -
         raise ValueError(f"{pictures.name(i)}: {error}") from error
 
 
-def read_photo(file: Path | io.BytesIO) -> Tensor:
+def read_photo(file: File) -> Tensor:
     """Any picture -> [3, 256, 256] in [-1, 1]; as in the original, its sides are stretched to a square."""
     return images_to_tensor([open_image(file).resize((ENCODER_SIZE, ENCODER_SIZE))])[0]
 
 
-def read_labels(file: Path | io.BytesIO) -> Tensor:
+def read_labels(file: File) -> Tensor:
     """A label map in numbers or in the official colours -> classes [256, 256], uint8, without mixing neighbours.
 
     Raises:
@@ -112,13 +142,13 @@ def read_labels(file: Path | io.BytesIO) -> Tensor:
     return torch.from_numpy(preprocessing.resize_labels(labels, ENCODER_SIZE).copy())
 
 
-def input_reader(input_kind: str) -> Callable[[Path | io.BytesIO], Tensor]:
+def input_reader(input_kind: str) -> Callable[[File], Tensor]:
     """How a stored source of a task is read: label maps as classes [256, 256], the rest as inputs [C, 256, 256]."""
     return read_labels if input_kind == "labels" else lambda file: prepare_tensor(file, input_kind)[0]
 
 
 def find_broken(
-    pictures: Pictures, positions: Sequence[int], reader: Callable[[Path | io.BytesIO], object], what: str
+    pictures: Pictures, positions: Sequence[int], reader: Callable[[File], object], what: str
 ) -> dict[int, str]:
     """Read every picture once, with all cores; why those that cannot be used cannot, by position.
 

@@ -37,7 +37,7 @@ class LabelledPhotos(Dataset):
     def __init__(self, images_dir: Path, masks_dir: Path, part: slice, seed: int | None = None):
         photos = FacePhotos(images_dir, part)
         self.images = torch.stack([((image + 1) * 127.5).round().byte() for image in photos])
-        masks = FolderPictures(masks_dir)
+        masks = FolderPictures(masks_dir, "labels")
         mask_of = [mask for mask, _ in match(masks, photos.pictures)]
         self.labels = torch.stack([read(masks, mask_of[i], read_labels) for i in photos.indices])
         self.seed = seed

@@ -226,7 +226,7 @@ def load_folders(
     """Targets with sources of the same names, or alone; `hints`: the line art or label maps of the run are theirs."""
     targets = FolderPictures(target_dir)
     if source_dir:
-        sources = FolderPictures(source_dir)
+        sources = FolderPictures(source_dir, task.input_kind)
         rows = [(target, source) for source, target in match(sources, targets)]
         return load_rows(args, task, targets, sources, rows, no_hints)
     if not hints:

@@ -133,7 +133,7 @@ class PhotoExamples:
 
     def __init__(self, folder: Path, count: int, maker: SourceMaker, sources: Path | None = None):
         self.photos, self.maker = FolderPictures(folder), maker
-        self.sources = FolderPictures(sources) if sources else None
+        self.sources = FolderPictures(sources, maker.task.input_kind) if sources else None
         everything = match(self.sources, self.photos) if sources else [(None, i) for i in range(len(self.photos))]
         self.positions = everything[-count:]
         broken = find_broken(self.photos, [position for _, position in self.positions], read_photo, "photos")
