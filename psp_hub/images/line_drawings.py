@@ -52,17 +52,30 @@ def prepare_drawing(image: Image.Image, size: int = ENCODER_SIZE) -> Image.Image
     return square
 
 
+def clean_drawing(image: Image.Image, size: int = ENCODER_SIZE) -> Image.Image:
+    """As `prepare_drawing`, but everything stays in its place: a small drawing is not enlarged.
+
+    For drawings that belong to a photo of the same frame. `fit_square` says which pixel goes where.
+    """
+    return _clean_square(flatten(image).convert("L"), size)
+
+
+def fit_square(size: tuple[int, int], side: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height of a picture that is made to fit into a square of `side`, and its left and top corner there."""
+    width, height = (max(1, round(length * side / max(size))) for length in size)
+    return (width, height), ((side - width) // 2, (side - height) // 2)
+
+
 def _clean_square(grey: Image.Image, size: int) -> Image.Image:
     """Resize to fit, clean, and centre on white paper."""
-    scale = size / max(grey.size)
-    fitted = tuple(max(1, round(side * scale)) for side in grey.size)
+    fitted, corner = fit_square(grey.size, size)
     # Antialiased, so that no line is lost, and without LANCZOS' halos, which would be brighter than the paper.
     grey = grey.resize(fitted, Image.Resampling.HAMMING)
     clean = _clean(np.asarray(grey, np.float32) / 255)
     drawing = Image.fromarray((clean * 255).round().astype(np.uint8))
     # Padding comes last: by now the paper's colour is white, and a 8 x 8,000,000 picture was never made square.
     square = Image.new("L", (size, size), 255)
-    square.paste(drawing, ((size - drawing.width) // 2, (size - drawing.height) // 2))
+    square.paste(drawing, corner)
     return square
 
 

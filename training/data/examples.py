@@ -11,9 +11,10 @@ from torch.utils.data import Dataset
 
 from psp_hub.tasks import TaskSpec
 from training.data.augmentation import Augmentation, Target
-from training.data.folders import Pictures, input_reader, read, read_photo
+from training.data.folders import Pictures, read, read_photo
 from training.data.pairs import GeneratedPairs, PairStore
 from training.data.sources import SOURCES
+from training.data.stored_sources import read_pair
 
 Hints = Callable[[int], Tensor | None]  # what is stored for the source of a picture, by its index
 Key = tuple[int, int] | tuple[int, int, float]  # epoch, i, share of gentle inputs
@@ -97,9 +98,11 @@ class Photos:
 
     def get(self, row: int) -> Target:
         target, source = self.rows[row]
-        image, hint, stored = read(self.targets, target, read_photo), self.hints(target), None
-        if self.sources:
-            stored = read(self.sources, source, input_reader(self.input_kind))
+        hint, stored = self.hints(target), None
+        if self.sources is None:
+            image = read(self.targets, target, read_photo)
+        else:
+            image, stored = read_pair(self.targets, self.sources, (target, source), self.input_kind)
             if self.input_kind == "labels":
                 hint, stored = stored, None
         identity = None if self.identity is None else self.identity[row]

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from psp_hub.images import preprocessing
 from psp_hub.images.folder import find_pictures, listed
 from psp_hub.images.part_masks import describe_parts, group_parts, merge_parts
-from psp_hub.images.preprocessing import ENCODER_SIZE, images_to_tensor, open_image, prepare_tensor
+from psp_hub.images.preprocessing import ENCODER_SIZE, images_to_tensor, open_image
 
 File = Path | io.BytesIO | Image.Image
 T = TypeVar("T")
@@ -129,7 +129,12 @@ def read(pictures: Pictures, i: int, reader: Callable[[File], T]) -> T:
 
 def read_photo(file: File) -> Tensor:
     """Any picture -> [3, 256, 256] in [-1, 1]; as in the original, its sides are stretched to a square."""
-    return images_to_tensor([open_image(file).resize((ENCODER_SIZE, ENCODER_SIZE))])[0]
+    return photo_to_tensor(open_image(file))
+
+
+def photo_to_tensor(photo: Image.Image) -> Tensor:
+    """The same, of a picture that is open."""
+    return images_to_tensor([photo.resize((ENCODER_SIZE, ENCODER_SIZE))])[0]
 
 
 def read_labels(file: File) -> Tensor:
@@ -142,22 +147,15 @@ def read_labels(file: File) -> Tensor:
     return torch.from_numpy(preprocessing.resize_labels(labels, ENCODER_SIZE).copy())
 
 
-def input_reader(input_kind: str) -> Callable[[File], Tensor]:
-    """How a stored source of a task is read: label maps as classes [256, 256], the rest as inputs [C, 256, 256]."""
-    return read_labels if input_kind == "labels" else lambda file: prepare_tensor(file, input_kind)[0]
-
-
-def find_broken(
-    pictures: Pictures, positions: Sequence[int], reader: Callable[[File], object], what: str
-) -> dict[int, str]:
-    """Read every picture once, with all cores; why those that cannot be used cannot, by position.
+def find_problems(attempt: Callable[[int], object], positions: Sequence[int], what: str) -> dict[int, str]:
+    """Try all positions, with all cores; what the ValueError of those that fail says, by position.
 
     The processes of a distributed run share the work, and all get the whole answer.
     """
 
     def problem(i: int) -> str | None:
         try:
-            read(pictures, i, reader)
+            attempt(i)
         except ValueError as error:
             return str(error)
         return None

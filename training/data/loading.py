@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from training.data.batches import LineArt
 from training.data.columns import TablePictures, load_table
 from training.data.examples import Examples, Hints, Key, Pairs, Part, Photos, no_hints
 from training.data.faces import FacePhotos
-from training.data.folders import FolderPictures, Pictures, find_broken, input_reader, match, read_photo
+from training.data.folders import FolderPictures, Pictures, find_problems, match, read, read_photo
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import GeneratedPairs, PairStore
+from training.data.stored_sources import read_pair
 from training.networks.identity import embed_all
 from training.networks.recognisers import load_recogniser
 
@@ -201,7 +202,7 @@ def load_faces(args: argparse.Namespace, task: TaskSpec) -> tuple[Photos, int]:
     """Photos with recognition vectors, each several times, and how many were left out."""
     refuse_labels(task, "photos that have some are --target_dir with --source_dir, not --faces_dir")
     photos = FacePhotos(args.faces_dir, slice(args.num_faces))
-    broken = check(photos.pictures, photos.indices, read_photo, "faces", args.skip_broken)
+    broken = check(lambda i: read(photos.pictures, i, read_photo), photos.indices, "faces", args.skip_broken)
     kept = [i for i in photos.indices if i not in broken]
     identity = embed_all(load_recogniser(args.recogniser).embed, Subset(photos, kept))
     hints = LineArt(args.faces_line_art_dir).get if task.source == "drawing" else no_hints
@@ -262,19 +263,23 @@ def load_rows(
     hints: Hints,
 ) -> tuple[Photos, int]:
     """The rows that can be read, and how many cannot."""
-    broken = check(targets, [target for target, _ in rows], read_photo, "targets", args.skip_broken)
+    broken = check(lambda i: read(targets, i, read_photo), [target for target, _ in rows], "targets", args.skip_broken)
     kept = [row for row in rows if row[0] not in broken]
     if sources:
-        reader = input_reader(task.input_kind)
-        broken = check(sources, [source for _, source in kept], reader, "sources", args.skip_broken)
-        kept = [row for row in kept if row[1] not in broken]
+        pairs, kind = kept, task.input_kind
+        attempt = lambda i: read_pair(targets, sources, pairs[i], kind)  # noqa: E731
+        broken = check(attempt, range(len(pairs)), "sources", args.skip_broken)
+        kept = [row for i, row in enumerate(pairs) if i not in broken]
     if not kept:
         raise ValueError(f"none of the {len(rows)} pictures can be used")
     return Photos(targets, kept, sources, task.input_kind, hints), len(rows) - len(kept)
 
 
-def check(pictures: Pictures, positions: list[int], reader, what: str, skip: bool = False) -> dict[int, str]:
+def check(attempt: Callable[[int], object], positions: Sequence[int], what: str, skip: bool = False) -> dict[int, str]:
     """Read all pictures once, before hours of training are spent.
+
+    Args:
+        attempt: reads that of a position.
 
     Returns:
         What is wrong with the broken ones, by position, if they are to be skipped.
@@ -282,7 +287,7 @@ def check(pictures: Pictures, positions: list[int], reader, what: str, skip: boo
     Raises:
         ValueError: some cannot be read, and they are not to be skipped.
     """
-    broken = find_broken(pictures, positions, reader, what)
+    broken = find_problems(attempt, positions, what)
     if broken:
         text = f"{len(broken)} of {len(positions)} {what} cannot be used: {listed(list(broken.values()))}"
         if not skip:

@@ -13,10 +13,11 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.images.folder import listed
 from psp_hub.tasks import TaskSpec
 from training.data.drawings import draw
-from training.data.folders import FolderPictures, find_broken, input_reader, match, read, read_photo
+from training.data.folders import FolderPictures, find_problems, match, read, read_photo
 from training.data.painted_maps import one_hot
 from training.data.pairs import PairStore
 from training.data.sources import SOURCES
+from training.data.stored_sources import read_pair
 from training.networks.hed import EdgeDetector
 
 
@@ -136,27 +137,23 @@ class PhotoExamples:
         self.sources = FolderPictures(sources, maker.task.input_kind) if sources else None
         everything = match(self.sources, self.photos) if sources else [(None, i) for i in range(len(self.photos))]
         self.positions = everything[-count:]
-        broken = find_broken(self.photos, [position for _, position in self.positions], read_photo, "photos")
-        problems = list(broken.values())
-        if sources:
-            reader = input_reader(maker.task.input_kind)
-            problems += find_broken(self.sources, [i for i, _ in self.positions], reader, "inputs").values()
+        problems = find_problems(self.read, range(len(self.positions)), "photos").values()
         if problems:
-            raise ValueError(f"{len(problems)} pictures cannot be used: {listed(problems)}")
+            raise ValueError(f"{len(problems)} pictures cannot be used: {listed(list(problems))}")
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __iter__(self) -> Iterator[Example]:
-        for i, (source, position) in enumerate(self.positions):
-            image = read(self.photos, position, read_photo)
+        for i, (_, position) in enumerate(self.positions):
+            image, source = self.read(i)
             name = self.photos.paths[position].relative_to(self.photos.folder).as_posix()
-            if source is None:
-                yield self.maker.example(i, name, image)
-            else:
-                yield Example(name, self.stored(source), image)
+            yield self.maker.example(i, name, image) if source is None else Example(name, source, image)
 
-    def stored(self, position: int) -> Tensor:
-        kind = self.maker.task.input_kind
-        source = read(self.sources, position, input_reader(kind))
-        return one_hot(source).float() if kind == "labels" else source
+    def read(self, i: int) -> tuple[Tensor, Tensor | None]:
+        """Photo number i, and its input if that is stored."""
+        source, position = self.positions[i]
+        if self.sources is None:
+            return read(self.photos, position, read_photo), None
+        image, stored = read_pair(self.photos, self.sources, (position, source), self.maker.task.input_kind)
+        return image, one_hot(stored).float() if self.maker.task.input_kind == "labels" else stored

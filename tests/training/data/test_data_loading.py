@@ -55,7 +55,7 @@ def folders(portrait, tmp_path) -> Path:
 
 def label_map(number: int) -> Image.Image:
     """One class above skin (or skin above hair)."""
-    array = np.full((32, 30), 13 if number == 1 else 1, np.uint8)
+    array = np.full((32, 32), 13 if number == 1 else 1, np.uint8)
     array[:16] = number
     return Image.fromarray(array)
 

@@ -13,13 +13,16 @@ from PIL import Image
 from psp_hub.images.preprocessing import labels_to_image, open_image
 from training.data.folders import (
     FolderPictures,
-    find_broken,
-    input_reader,
+    find_problems,
     match,
     read,
     read_labels,
     read_photo,
 )
+
+
+def find_broken(pictures: FolderPictures, positions, reader, what: str = "pictures") -> dict[int, str]:
+    return find_problems(lambda i: read(pictures, i, reader), positions, what)
 
 
 def grey(path, value: int = 100, size: tuple[int, int] = (32, 32)) -> None:
@@ -132,26 +135,6 @@ def test_broken_pictures_are_named(tmp_path, portrait):
         assert all(text.startswith(f"{pictures.name(i)}: ") for i, text in broken.items())
     assert find_broken(pictures, [0, 2], read_photo, "pictures") == {}
     assert find_broken(pictures, [5, 4], read_photo, "pictures").keys() == {5, 4}
-
-
-def test_how_sources_are_read(tmp_path, portrait):
-    portrait(300).save(tmp_path / "a.png")
-    stripes("P").save(tmp_path / "b.png")
-    assert input_reader("drawing")(tmp_path / "a.png").shape == (1, 256, 256)
-    assert input_reader("photo")(tmp_path / "a.png").shape == (3, 256, 256)
-    masked = portrait(300).convert("RGBA")
-    masked.paste((0, 0, 0, 0), (0, 0, 300, 150))
-    masked.save(tmp_path / "c.png")
-    source = input_reader("masked")(tmp_path / "c.png")  # as `training.data.sources` makes them
-    assert source.shape == (4, 256, 256) and source[3].mean().item() == pytest.approx(0.5, abs=0.01)
-    assert (source[:3, source[3] == 1] == 0).all()
-    assert torch.equal(input_reader("labels")(tmp_path / "b.png"), read_labels(tmp_path / "b.png"))
-
-
-def test_empty_drawings_are_found_before_training(tmp_path):
-    grey(tmp_path / "a.png", 255)
-    broken = find_broken(FolderPictures(tmp_path), [0], input_reader("drawing"), "drawings")
-    assert "The drawing is empty" in broken[0]
 
 
 def check_in_two_processes(rank: int, folder: Path) -> None:
