@@ -25,7 +25,7 @@ from training.run.ending import run_to_exit
 from training.run.exports import MODEL_NAME, forget_after, read_best
 from training.run.loop import train_steps
 from training.run.output_folder import check_room, claimed
-from training.run.plan import describe
+from training.run.plan import describe, draw_examples
 from training.run.publish import claim_repository, publish
 
 ARGUMENTS_NAME = "training_args.json"
@@ -93,7 +93,10 @@ def train(args: argparse.Namespace, stop: StopSignals | None = None) -> Path:
     accelerator = make_accelerator(args)
     set_seed(args.seed)
     if args.dry_run:
-        accelerator.print(describe(build(args, accelerator)))
+        run = build(args, accelerator)
+        accelerator.print(describe(run))
+        if accelerator.is_main_process:
+            accelerator.print(f"three examples, input and target: {draw_examples(run)}")
         raise SystemExit(0)
     with claimed(args.output_dir, accelerator):
         if args.push_to_hub and accelerator.is_main_process:

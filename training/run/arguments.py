@@ -79,7 +79,9 @@ def add_saving_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--validation_steps", type=int, default=1000)
     group.add_argument("--validate_first", action="store_true", help="also before the first step")
     group.add_argument("--report_to", choices=TRACKERS, default="tensorboard")
-    group.add_argument("--dry_run", action="store_true", help="say what would be done, and write nothing")
+    group.add_argument(
+        "--dry_run", action="store_true", help="say what would be done, show three examples, and write nothing else"
+    )
 
 
 def add_hub_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,14 +1,19 @@
 """What a run is going to do, without doing it: `training/train.py --dry_run`."""
 
 import copy
+import os
+import tempfile
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from psp_hub.encoder import INPUT_SIZE
+from psp_hub.images.preprocessing import tensor_to_images
 from training.losses import TrainingLosses
 from training.run.build import Run
 from training.run.output_folder import needed_bytes
+from training.run.validation import visible
 
 # Bytes of a parameter while it is trained: itself, its gradient, its moving average, the state of the optimiser.
 BYTES_PER_PARAMETER = {"adamw": 5 * 4, "ranger": 6 * 4}
@@ -83,3 +88,16 @@ def describe(run: Run) -> str:
             f"output: {args.output_dir}",
         ]
     )
+
+
+def draw_examples(run: Run) -> Path:
+    """Three training examples as the first epoch has them, input and target side by side, as a new temporary file."""
+    positions = run.data.training
+    rows = []
+    for position in (positions[0], positions[len(positions) // 2], positions[-1]):
+        example = run.data.data[0, position]
+        rows.append(torch.cat([visible(example["input"][None].float()), example["image"][None]], dim=3))
+    file, name = tempfile.mkstemp(prefix="psp-hub-examples-", suffix=".png")
+    with os.fdopen(file, "wb") as stream:
+        tensor_to_images(torch.cat(rows, dim=2))[0].save(stream, "PNG")  # [1, 3, 768, 512]
+    return Path(name)

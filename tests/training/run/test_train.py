@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from psp_hub import PSPModel, model
 from psp_hub.generators import load_generator
+from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.tasks import get_task
 from psp_hub.trunk import IR_SE50, Trunk
 from training import train
@@ -280,7 +282,11 @@ def test_a_tracker_that_is_not_installed_is_refused(run, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_dry_run_says_the_plan_and_writes_nothing(run, arguments, tmp_path, capsys, tiny_model):
+def test_dry_run_says_the_plan_and_writes_nothing_else(
+    arguments, tmp_path, capsys, tiny_model, monkeypatch, pairs_dir
+):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     words = arguments("--dry_run", "--gradient_accumulation_steps", "2", "--push_to_hub")
     with pytest.raises(SystemExit) as ended:
         train.train(parse_args(words))
@@ -289,6 +295,15 @@ def test_dry_run_says_the_plan_and_writes_nothing(run, arguments, tmp_path, caps
     assert f"{sum(p.numel() for p in tiny_model.encoder.parameters()):,} parameters" in said
     assert "16 training and 4 held-out examples" in said and "5 of 8 examples (2.5 epochs, processes: 1)" in said
     assert not (tmp_path / "run").exists()
+    (picture,) = (tmp_path / "tmp").iterdir()
+    assert f"three examples, input and target: {picture}\n" in said
+    with Image.open(picture) as grid:
+        assert grid.size == (512, 768)
+        for row, i in enumerate((0, 8, 15)):  # of 16 to train on
+            target = tensor_to_images(PairStore([pairs_dir])[i][0][None])[0]
+            assert grid.crop((256, 256 * row, 512, 256 * row + 256)) == target
+            drawing = np.asarray(grid.crop((0, 256 * row, 256, 256 * row + 256)))
+            assert (drawing == drawing[..., :1]).all() and drawing.max() == 255
 
 
 def test_activations_are_what_the_graph_holds():
