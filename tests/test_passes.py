@@ -13,10 +13,10 @@ from psp_hub.model import PSPModel
 from psp_hub.passes import encode_in_passes, see_face
 from psp_hub.tasks import get_task
 from training.losses import TrainingLosses
-from training.run.arguments import parse_args
 from training.run.build import build_model
 from training.run.loop import backward_passes
-from training.train import main as train_main
+from training.run.train import main as train_main
+from training.settings.run import parse_args
 
 
 @pytest.fixture

@@ -481,8 +481,8 @@ def test_a_push_that_breaks_off_changes_nothing(hub, client, model_dir):
 # From a training run
 
 TRAIN = """
-from training.run.arguments import parse_args
-from training.train import main
+from training.settings.run import parse_args
+from training.run.train import main
 main(parse_args({words!r}))
 """
 

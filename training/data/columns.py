@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SAVED = ("state.json", "dataset_dict.json")  # what `save_to_disk` writes
-DEFAULT_COLUMN = "image"
 
 
 def load_table(name: str, config_name: str | None, split: str, cache_dir: Path | None = None) -> "Dataset":

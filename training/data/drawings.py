@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.settings.data import LINE_ART_SHARE
+
 RED_GREEN_BLUE = (0.299, 0.587, 0.114)
-LINE_ART_SHARE = 0.5  # clean lines are what people draw
 GREY_SHARE = 0.3
 
 

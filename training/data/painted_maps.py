@@ -4,6 +4,7 @@ A painted map has rounder and coarser borders than a parsed one, lacks small par
 things a little off their place. The face it stands for is the same.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ OPTIONAL = {
 class LabelMaps:
     """Label maps of the pictures of a store, by index, as `training/recipes/make_label_maps.py` wrote them."""
 
-    def __init__(self, folders: list[Path]):
+    def __init__(self, folders: Sequence[Path]):
         self.positions: dict[int, tuple[Path, int, int]] = {}
         for path in (path for folder in folders for path in sorted(folder.glob("labels-*.tar"))):
             self.positions |= {index: (path, *position) for index, position in read_tar(path).items()}

@@ -170,7 +170,7 @@ class PairStore(Dataset):
         ValueError: a folder holds no pairs, or an image has no w.
     """
 
-    def __init__(self, folders: list[str | Path]):
+    def __init__(self, folders: Sequence[str | Path]):
         self.positions: list[tuple[Path, int, int]] = []  # file, offset, size
         self.indices: list[int] = []
         self.store_ends: list[int] = []  # one past the last pair of each folder

@@ -19,8 +19,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
-from training.data.drawings import LINE_ART_SHARE, draw, draw_gently
+from training.data.drawings import draw, draw_gently
 from training.data.painted_maps import one_hot, paint
+from training.settings.data import LINE_ART_SHARE
 
 MAX_SHAPES = 5
 MAX_MISSING = 0.6  # of the pixels; no shape alone is larger

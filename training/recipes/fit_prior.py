@@ -25,12 +25,12 @@ from psp_hub.heads import MapToBase, StylePrior
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.tasks import get_task
-from training.data.drawings import LINE_ART_SHARE
 from training.data.examples import Examples, Pairs
 from training.data.loading import find_hints
 from training.data.pairs import PSI_RANGE, PairStore
 from training.losses.w_error import WError
 from training.run.validation import load_model
+from training.settings.data import LINE_ART_SHARE
 
 BATCH_SIZE = 32  # of pictures
 RIDGE = 200.0  # of standardised w: as if so many pairs said nothing
@@ -171,7 +171,7 @@ def load_examples(args: argparse.Namespace, model: PSPModel) -> Examples:
         raise ValueError("these pairs have mixed styles, expected faces with a single w")
     if not 1 <= args.held_out < len(store):
         raise ValueError(f"--held_out is {args.held_out}, expected 1 or more, and fewer than the {len(store)} pairs")
-    pairs = Pairs(store, find_hints(args, task, store.indices, len(set(store.indices)) == len(store)))
+    pairs = Pairs(store, find_hints(task, store.indices, args.line_art_dir, args.label_maps_dir))
     return Examples([pairs], task, args.seed, model.generator.w_dim, options=options)
 
 

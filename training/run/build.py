@@ -1,6 +1,5 @@
-"""What a run is made of: model, losses, data, optimiser, each from the flags."""
+"""What a run is made of: model, losses, data, optimiser, each from its settings."""
 
-import argparse
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from training.run.checkpoints import describe_run
 from training.run.distributed import freeze_batch_norm, prepare_batch_norm
 from training.run.optimizers import build_optimizer, build_scheduler, ema_update
 from training.run.validation import load_model
+from training.settings.run import ModelSettings, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ PHOTO_KINDS = ("photo", "masked")
 class Run:
     """All that a training works on."""
 
-    args: argparse.Namespace
+    settings: TrainingSettings
     accelerator: Accelerator
     model: PSPModel  # as it was built; its generator is frozen
     encoder: nn.Module  # prepared by accelerate
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def batches_per_step(self) -> int:
-        return self.accelerator.num_processes * self.args.gradient_accumulation_steps
+        return self.accelerator.num_processes * self.settings.optimizer.gradient_accumulation_steps
 
     @property
     def num_parameters(self) -> int:
@@ -62,72 +62,73 @@ class Run:
     def describe(self) -> dict[str, Any]:
         """What decides its course, see `describe_run`."""
         config = dict(self.model.encoder.config)
-        return describe_run(self.args, self.accelerator.num_processes, self.data.description, config)
+        return describe_run(self.settings, self.accelerator.num_processes, self.data.description, config)
 
     def batches(self, first_step: int) -> StepBatches:
         """The keys of all batches of all processes, from a step to the end."""
-        steps = (first_step, self.args.max_train_steps, self.args.gentle_steps)
+        optimizer, seed = self.settings.optimizer, self.settings.device.seed
+        steps = (first_step, optimizer.max_train_steps, self.settings.data.pairs.gentle_steps)
         numbers = (step * self.batches_per_step for step in steps)
-        args = self.args
-        return StepBatches(self.data.training, args.train_batch_size, args.seed, *numbers, self.batches_per_step)
+        return StepBatches(self.data.training, optimizer.train_batch_size, seed, *numbers, self.batches_per_step)
 
     def loader(self, batches: StepBatches) -> DataLoader:
         """This process's part of the batches."""
-        workers = self.args.dataloader_num_workers
+        workers = self.settings.data.num_workers
         loader = DataLoader(self.data.data, batch_sampler=batches, num_workers=workers, pin_memory=False)
         return self.accelerator.prepare(loader)
 
     def train_mode(self) -> None:
         self.encoder.train()
-        if self.args.batch_norm == "frozen":
+        if self.settings.device.batch_norm == "frozen":
             freeze_batch_norm(self.encoder)
 
 
-def build_model(args: argparse.Namespace) -> PSPModel:
-    """The model to train: a saved one, or a fresh encoder for the generator.
+def build_model(settings: TrainingSettings) -> PSPModel:
+    """The model to train for a task: a saved one, or a fresh encoder for the generator.
 
     A saved model of a task with other inputs gives all but its stem; of that, the channels that both have.
 
     Raises:
         ValueError: a saved one that cannot be loaded, or weights of another trunk.
     """
-    task = get_task(args.task)
-    if args.pretrained_model_name_or_path:
-        model = load_model(args.pretrained_model_name_or_path)
-        config = PSPConfig(args.task, task.input_kind, model.config.base_generator, **passes_of(args, model.config))
+    task_name, task, wanted = settings.task, get_task(settings.task), settings.model
+    start = wanted.pretrained_model_name_or_path
+    if start:
+        model = load_model(start)
+        passes = passes_of(wanted, model.config)
+        config = PSPConfig(task_name, task.input_kind, model.config.base_generator, **passes)
         kept = kept_channels(model, task, config)
         channels = encoder_channels(task, config.num_passes)
         if channels != model.encoder.config.in_channels or len(kept) < channels:
             logger.warning(
                 "%s takes %d channels, the task %r has %d: %s",
-                *(args.pretrained_model_name_or_path, model.in_channels, args.task, task.in_channels),
+                *(start, model.in_channels, task_name, task.in_channels),
                 "the first convolution starts with what they share" if kept else "the first convolution starts anew",
             )
             model.encoder = with_new_stem(model.encoder, task, config.num_passes, kept)
         model.config = config
         return model
-    generator, passes = load_generator(args.generator), passes_of(args)
+    generator, passes = load_generator(wanted.generator), passes_of(wanted, PSPConfig(task_name))
     sizes = {
         "in_channels": encoder_channels(task, passes["num_passes"]),
         "num_ws": generator.num_ws,
         "w_dim": generator.w_dim,
     }
-    if args.encoder == "light":
+    if wanted.encoder == "light":
         sizes["stem_kernel"] = stem_kernel(task)
-    if args.head_widths:
-        sizes["head_widths"] = tuple(args.head_widths)
-    encoder = PSPEncoder(**ENCODERS[args.encoder] | sizes)
-    if args.trunk_weights:
-        start_trunk(encoder.trunk, load_recogniser(args.trunk_weights))
-    config = PSPConfig(args.task, task.input_kind, pin_generator(args.generator), **passes)
+    if wanted.head_widths:
+        sizes["head_widths"] = wanted.head_widths
+    encoder = PSPEncoder(**ENCODERS[wanted.encoder] | sizes)
+    if wanted.trunk_weights:
+        start_trunk(encoder.trunk, load_recogniser(wanted.trunk_weights))
+    config = PSPConfig(task_name, task.input_kind, pin_generator(wanted.generator), **passes)
     return PSPModel(encoder, generator, config)
 
 
-def passes_of(args: argparse.Namespace, config: PSPConfig | None = None) -> dict[str, int]:
-    """`num_passes` and `face_size` of a run: by the flags, else as the model that it starts from has them."""
-    start = config or PSPConfig(args.task)
-    given = {"num_passes": args.num_passes, "face_size": args.face_size}
-    return {name: getattr(start, name) if value is None else value for name, value in given.items()}
+def passes_of(settings: ModelSettings, config: PSPConfig) -> dict[str, int]:
+    """`num_passes` and `face_size` of a run: as the settings say, else as the config that it starts from does."""
+    given = {"num_passes": settings.num_passes, "face_size": settings.face_size}
+    return {name: getattr(config, name) if value is None else value for name, value in given.items()}
 
 
 def encoder_channels(task: TaskSpec, num_passes: int) -> int:
@@ -210,29 +211,30 @@ def compile_encoder(encoder: nn.Module) -> bool:
     return True
 
 
-def build(args: argparse.Namespace, accelerator: Accelerator) -> Run:
+def build(settings: TrainingSettings, accelerator: Accelerator) -> Run:
     """Build all parts, on the device.
 
     Raises:
-        ValueError: flags that do not go together, files that cannot be used.
+        ValueError: settings that do not go together, files that cannot be used.
     """
-    model = build_model(args)
+    model = build_model(settings)
     model.generator.requires_grad_(False).to(accelerator.device)
-    task = get_task(args.task)
-    losses = build_losses(args, task, model)
-    if args.relit_pairs and losses.weights.keys() <= {"w", "identity", "w_norm"}:
+    task = get_task(settings.task)
+    losses = build_losses(settings.losses, task, model, has_pairs=settings.data.pairs.given)
+    if settings.data.augmentation.relit_pairs and losses.weights.keys() <= {"w", "identity", "w_norm"}:
         raise ValueError("--relit_pairs needs an image loss, such as --l2_weight 1: relit faces have no known w")
-    data = load_data(args, task, model.generator)
+    data = load_data(settings, task, model.generator)
     encoder = model.encoder.train().requires_grad_(True).to(memory_format=torch.channels_last)
-    encoder = prepare_batch_norm(encoder, args.batch_norm, accelerator.device, accelerator.num_processes)
-    optimizer = build_optimizer(args, encoder.parameters())
-    scheduler = build_scheduler(args, optimizer)
+    encoder = prepare_batch_norm(encoder, settings.device.batch_norm, accelerator.device, accelerator.num_processes)
+    optimizer = build_optimizer(settings.optimizer, encoder.parameters())
+    scheduler = build_scheduler(settings.optimizer, optimizer)
     encoder, optimizer = accelerator.prepare(encoder, optimizer)
     # Batch norm statistics are averaged too: the exported encoder is made of nothing else.
-    average = AveragedModel(accelerator.unwrap_model(encoder), avg_fn=ema_update(args.ema_decay), use_buffers=True)
+    update = ema_update(settings.optimizer.ema_decay)
+    average = AveragedModel(accelerator.unwrap_model(encoder), avg_fn=update, use_buffers=True)
     accelerator.register_for_checkpointing(average, scheduler)
-    if args.compile:
+    if settings.device.compile:
         compile_encoder(accelerator.unwrap_model(encoder))
-    run = Run(args, accelerator, model, encoder, optimizer, scheduler, average, losses, data)
+    run = Run(settings, accelerator, model, encoder, optimizer, scheduler, average, losses, data)
     run.train_mode()
     return run

@@ -1,6 +1,5 @@
 """Checkpoints of a run, and stopping it without losing anything."""
 
-import argparse
 import json
 import logging
 import re
@@ -14,12 +13,16 @@ import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
+from training.settings.flags import by_name
+from training.settings.run import TrainingSettings
+
 logger = logging.getLogger(__name__)
 
 RUN_NAME = "run.json"  # in a checkpoint: the flags of its run
 # Flags that change nothing of what a run computes, and may differ when it is resumed.
 FREE_FLAGS = (
     "output_dir",
+    "config",
     "dataloader_num_workers",
     "checkpointing_steps",
     "checkpoints_total_limit",
@@ -59,13 +62,13 @@ def discard(path: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: int, run: dict[str, Any]) -> None:
+def save_checkpoint(accelerator: Accelerator, settings: TrainingSettings, step: int, run: dict[str, Any]) -> None:
     """All state that resuming needs. It appears under its name only when it is complete; old ones go.
 
     Raises:
         OSError: it cannot be written, as on a full disk; what is left of it is removed, the others stay.
     """
-    path = args.output_dir / f"checkpoint-{step:06d}"
+    path = settings.output_dir / f"checkpoint-{step:06d}"
     staged = path.with_suffix(".tmp")
     if accelerator.is_main_process:
         shutil.rmtree(staged, ignore_errors=True)  # of a run that was killed here
@@ -76,38 +79,39 @@ def save_checkpoint(accelerator: Accelerator, args: argparse.Namespace, step: in
             (staged / RUN_NAME).write_text(json.dumps(run, indent=2) + "\n")
     except (OSError, RuntimeError, SafetensorError) as error:  # each part is written by a library of its own
         shutil.rmtree(staged, ignore_errors=True)
-        last = checkpoints(args.output_dir)
+        last = checkpoints(settings.output_dir)
         raise OSError(
             f"the checkpoint of step {step} cannot be saved: {error}. "
             + (f"The last good one is {last[-1]}" if last else "There is none from before")
         ) from error
     accelerator.wait_for_everyone()  # each process writes a part
     if accelerator.is_main_process:
-        for later in [other for other in checkpoints(args.output_dir) if other >= path]:
+        for later in [other for other in checkpoints(settings.output_dir) if other >= path]:
             discard(later)  # the run went back to an earlier one
         staged.rename(path)
-        for old in checkpoints(args.output_dir)[: -args.checkpoints_total_limit]:
+        for old in checkpoints(settings.output_dir)[: -settings.saving.checkpoints_total_limit]:
             discard(old)
     accelerator.wait_for_everyone()
 
 
-def find_checkpoint(args: argparse.Namespace) -> Path | None:
+def find_checkpoint(settings: TrainingSettings) -> Path | None:
     """The checkpoint that `--resume_from_checkpoint` names; None to start from step 0.
 
     Raises:
         ValueError: it names something else; or it is not given, and the output folder holds another run's checkpoints.
     """
-    if args.resume_from_checkpoint is None:
-        if checkpoints(args.output_dir):
+    wanted = settings.saving.resume_from_checkpoint
+    if wanted is None:
+        if checkpoints(settings.output_dir):
             raise ValueError(
-                f"{args.output_dir} holds checkpoints of an earlier run: go on with it by "
+                f"{settings.output_dir} holds checkpoints of an earlier run: go on with it by "
                 "--resume_from_checkpoint latest, or choose another --output_dir"
             )
         return None
-    if args.resume_from_checkpoint == "latest":
-        found = checkpoints(args.output_dir)
+    if wanted == "latest":
+        found = checkpoints(settings.output_dir)
         return found[-1] if found else None
-    path = Path(args.resume_from_checkpoint)
+    path = Path(wanted)
     if not is_checkpoint(path):
         raise ValueError(f"--resume_from_checkpoint {path} is not a checkpoint, expected 'latest' or checkpoint-STEP")
     return path
@@ -124,14 +128,14 @@ def plain(value: object) -> object:
     return value
 
 
-def describe_run(args: argparse.Namespace, processes: int, data: dict[str, Any], encoder: dict[str, Any]) -> dict:
+def describe_run(settings: TrainingSettings, processes: int, data: dict[str, Any], encoder: dict[str, Any]) -> dict:
     """What decides the course of a run: flags, number of processes, data, shape of the encoder.
 
     Args:
         data: counts, from `LoadedData.description`.
         encoder: its config.
     """
-    flags = {name: plain(value) for name, value in vars(args).items() if name not in FREE_FLAGS}
+    flags = {name: plain(value) for name, value in by_name(settings).items() if name not in FREE_FLAGS}
     encoder = {name: value for name, value in encoder.items() if not name.startswith("_")}
     run = {**flags, "number of processes": processes}
     run |= {f"data: {name}": value for name, value in data.items()}
@@ -151,7 +155,9 @@ def check_same_run(checkpoint: Path, run: dict[str, Any]) -> None:
     except FileNotFoundError as error:
         raise ValueError(f"{checkpoint} does not say of which run it is (no {RUN_NAME}): {advice}") from error
     nothing = object()
-    names = [name for name in saved | run if saved.get(name, nothing) != run.get(name, nothing)]
+    # A flag that is younger than the checkpoint: that run did what it does by default.
+    before = {name: plain(value) for name, value in by_name(TrainingSettings("", Path())).items()} | saved
+    names = [name for name in saved | run if before.get(name, nothing) != run.get(name, nothing)]
     if names:
         there, here = (", ".join(f"{n} {values.get(n, 'not known')}" for n in names) for values in (saved, run))
         raise ValueError(f"{checkpoint} is of another run. It has: {there}. This one has: {here}. {advice}")

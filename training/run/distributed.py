@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-BATCH_NORM_MODES = ("synced", "local", "frozen")
+from training.settings.run import BatchNormMode
 
 
 def num_processes() -> int:
@@ -75,7 +75,7 @@ def freeze_batch_norm(module: nn.Module) -> None:
             child.eval()
 
 
-def prepare_batch_norm(encoder: nn.Module, mode: str, device: torch.device, processes: int) -> nn.Module:
+def prepare_batch_norm(encoder: nn.Module, mode: BatchNormMode, device: torch.device, processes: int) -> nn.Module:
     """How the batch norms of an encoder see a batch that is spread over processes.
 
     Args:

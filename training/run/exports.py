@@ -42,13 +42,13 @@ def replace_text(path: Path, text: str) -> None:
 
 def validate_and_export(run: Run, step: int) -> None:
     """Measure the average of the weights on the held-out examples; save it if it is the best so far."""
-    args, accelerator, held_out = run.args, run.accelerator, run.data.held_out
-    config = run.model.config
+    accelerator, held_out, output_dir = run.accelerator, run.data.held_out, run.settings.output_dir
+    config, batch_size = run.model.config, run.settings.optimizer.train_batch_size
 
     def encode(x: Tensor) -> Tensor:
         return encode_in_passes(run.ema, run.model.generator, x, config.num_passes, config.face_size)
 
-    found = validate(accelerator, run.ema, run.losses, run.data.data, held_out, args.train_batch_size, encode)
+    found = validate(accelerator, run.ema, run.losses, run.data.data, held_out, batch_size, encode)
     if accelerator.is_main_process:
         name = chosen_figure(found, run.losses)
         row = {"step": step, "figure": name, **found}
@@ -56,15 +56,15 @@ def validate_and_export(run: Run, step: int) -> None:
         accelerator.print(f"step {step}: {said} on {len(held_out)} held-out examples")
         exported = PSPModel(run.ema.module, run.model.generator, run.model.config)
         picture = picture_grid(exported, run.data.data, held_out)
-        picture.save(args.output_dir / f"validation-{step:06d}.png")
-        history = [*read_history(args.output_dir), row]
-        replace_text(args.output_dir / HISTORY_NAME, "".join(json.dumps(entry) + "\n" for entry in history))
+        picture.save(output_dir / f"validation-{step:06d}.png")
+        history = [*read_history(output_dir), row]
+        replace_text(output_dir / HISTORY_NAME, "".join(json.dumps(entry) + "\n" for entry in history))
         accelerator.log({f"validation/{key}": value for key, value in found.items()}, step=step)
         log_picture(accelerator, "validation", picture, step)
         best = run.best.get(name)
         if step > 0 and (best is None or math.isnan(best) or found[name] < best):
             run.best = row
-            exported.save_pretrained(args.output_dir / MODEL_NAME)
-            replace_text(args.output_dir / BEST_NAME, json.dumps(row) + "\n")
+            exported.save_pretrained(output_dir / MODEL_NAME)
+            replace_text(output_dir / BEST_NAME, json.dumps(row) + "\n")
     run.ema.train()
     accelerator.wait_for_everyone()

@@ -23,13 +23,13 @@ def train_steps(run: Run, first_step: int, stop: StopSignals) -> None:
         FloatingPointError: the loss is not finite.
         OSError: a checkpoint cannot be saved.
     """
-    args, accelerator = run.args, run.accelerator
+    accelerator, optimizer, saving = run.accelerator, run.settings.optimizer, run.settings.saving
     batches, described = run.batches(first_step), run.describe()
-    progress = tqdm(total=args.max_train_steps, initial=first_step, disable=not accelerator.is_main_process)
-    if args.validate_first and first_step == 0:
+    progress = tqdm(total=optimizer.max_train_steps, initial=first_step, disable=not accelerator.is_main_process)
+    if saving.validate_first and first_step == 0:
         validate_and_export(run, 0)
-    for number, batch in enumerate(run.loader(batches), start=first_step * args.gradient_accumulation_steps):
-        step = number // args.gradient_accumulation_steps + 1
+    for number, batch in enumerate(run.loader(batches), start=first_step * optimizer.gradient_accumulation_steps):
+        step = number // optimizer.gradient_accumulation_steps + 1
         keys = batches.keys(number * accelerator.num_processes + accelerator.process_index)
         parts = train_on(run, batch, step, keys)
         if not accelerator.sync_gradients:
@@ -37,13 +37,13 @@ def train_steps(run: Run, first_step: int, stop: StopSignals) -> None:
         progress.update()
         if step % LOGGING_STEPS == 0:
             progress.set_postfix(log_step(run, parts, step))
-        last = step == args.max_train_steps
-        if last or step % args.validation_steps == 0:
+        last = step == optimizer.max_train_steps
+        if last or step % saving.validation_steps == 0:
             validate_and_export(run, step)
         stopped = stop.received(accelerator)
         # After the validation: a run killed while it validates will do so again.
-        if last or stopped or step % args.checkpointing_steps == 0:
-            save_checkpoint(accelerator, args, step, described)
+        if last or stopped or step % saving.checkpointing_steps == 0:
+            save_checkpoint(accelerator, run.settings, step, described)
         if stopped and not last:
             accelerator.end_training()
             accelerator.print(f"stopped at step {step}; go on with --resume_from_checkpoint latest")
@@ -52,12 +52,12 @@ def train_steps(run: Run, first_step: int, stop: StopSignals) -> None:
 
 def train_on(run: Run, batch: dict[str, Tensor], step: int, keys: list[tuple]) -> dict[str, Tensor]:
     """One batch; the last of a step changes the weights. Returns the parts of the loss."""
-    accelerator, encoder = run.accelerator, run.encoder
+    accelerator, encoder, max_norm = run.accelerator, run.encoder, run.settings.optimizer.max_grad_norm
     with accelerator.accumulate(encoder):
-        x = as_input(batch["input"], run.args.mixed_precision)
+        x = as_input(batch["input"], run.settings.device.mixed_precision)
         parts = backward_passes(run, x, batch, lambda: (step, [run.data.describe_key(key) for key in keys]))
-        if accelerator.sync_gradients and run.args.max_grad_norm > 0:
-            accelerator.clip_grad_norm_(encoder.parameters(), run.args.max_grad_norm)
+        if accelerator.sync_gradients and max_norm > 0:
+            accelerator.clip_grad_norm_(encoder.parameters(), max_norm)
         run.optimizer.step()
         run.optimizer.zero_grad()
     # With fp16, a step whose gradients overflow is left out.

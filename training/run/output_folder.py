@@ -1,6 +1,5 @@
 """The folder of a run: one run at a time, and room for what it will write. Both are found out before training."""
 
-import argparse
 import os
 import shutil
 import socket
@@ -12,6 +11,7 @@ from accelerate import Accelerator
 from filelock import FileLock, Timeout
 
 from training.run.checkpoints import checkpoints
+from training.settings.run import TrainingSettings
 
 LOCK_NAME, OWNER_NAME = ".lock", ".owner"
 # Bytes of a trained parameter in a checkpoint: itself, its moving average, the state of the optimiser.
@@ -48,23 +48,23 @@ def claimed(output_dir: Path, accelerator: Accelerator) -> Iterator[None]:
         lock.release()
 
 
-def needed_bytes(args: argparse.Namespace, num_parameters: int) -> int:
+def needed_bytes(settings: TrainingSettings, num_parameters: int) -> int:
     """What a run will write at most, beyond the checkpoints that are there already."""
-    at_once = args.checkpoints_total_limit + 1  # the new one is complete before an old one goes
-    missing = max(1, at_once - len(checkpoints(args.output_dir)))
-    per_parameter = missing * CHECKPOINT_BYTES[args.optimizer] + EXPORT_BYTES
+    at_once = settings.saving.checkpoints_total_limit + 1  # the new one is complete before an old one goes
+    missing = max(1, at_once - len(checkpoints(settings.output_dir)))
+    per_parameter = missing * CHECKPOINT_BYTES[settings.optimizer.optimizer] + EXPORT_BYTES
     return num_parameters * per_parameter + SPARE_BYTES
 
 
-def check_room(args: argparse.Namespace, num_parameters: int) -> None:
+def check_room(settings: TrainingSettings, num_parameters: int) -> None:
     """Be sure that the disk has room for the checkpoints and the export.
 
     Raises:
         OSError: too little.
     """
-    needed, free = needed_bytes(args, num_parameters), shutil.disk_usage(args.output_dir).free
+    needed, free = needed_bytes(settings, num_parameters), shutil.disk_usage(settings.output_dir).free
     if free < needed:
         raise OSError(
-            f"{args.output_dir} has {free / 2**30:.2f} GiB free, and the run needs about {needed / 2**30:.2f} GiB "
-            f"with {args.checkpoints_total_limit} checkpoints kept (--checkpoints_total_limit)"
+            f"{settings.output_dir} has {free / 2**30:.2f} GiB free, and the run needs about {needed / 2**30:.2f} GiB "
+            f"with {settings.saving.checkpoints_total_limit} checkpoints kept (--checkpoints_total_limit)"
         )

@@ -61,31 +61,30 @@ def example_batch(x: Tensor, delta: Tensor, losses: TrainingLosses) -> dict[str,
 
 def describe(run: Run) -> str:
     """The plan, for people."""
-    args, processes = run.args, run.accelerator.num_processes
-    per_step = args.train_batch_size * run.batches_per_step
-    pictures = args.train_batch_size * activation_bytes(
-        run.ema.module, run.losses, autocast=args.mixed_precision != "no"
-    )
+    settings, optimizer, processes = run.settings, run.settings.optimizer, run.accelerator.num_processes
+    precision = settings.device.mixed_precision
+    per_step = optimizer.train_batch_size * run.batches_per_step
+    pictures = optimizer.train_batch_size * activation_bytes(run.ema.module, run.losses, autocast=precision != "no")
     frozen = sum(parameter.numel() * parameter.element_size() for parameter in run.losses.parameters())
-    memory = (run.num_parameters * BYTES_PER_PARAMETER[args.optimizer] + pictures + frozen) / 2**30
+    memory = (run.num_parameters * BYTES_PER_PARAMETER[optimizer.optimizer] + pictures + frozen) / 2**30
     kinds = {name: value for name, value in run.data.description.items() if name not in ("training", "held out")}
     counts = ", ".join(f"{value:,} {name}" for name, value in kinds.items() if value)
     weights = ", ".join(f"{weight:g} {name}" for name, weight in run.losses.weights.items())
     num_training, num_held_out = len(run.data.training), len(run.data.held_out)
-    rate = f"{args.learning_rate:g}, {args.lr_scheduler}"
+    rate = f"{optimizer.learning_rate:g}, {optimizer.lr_scheduler}"
     return "\n".join(
         [
-            f"task: {args.task}",
+            f"task: {settings.task}",
             f"encoder: {run.num_parameters:,} parameters",
             f"generator: {sum(p.numel() for p in run.model.generator.parameters()):,} frozen parameters",
             f"data: {num_training:,} training and {num_held_out:,} held-out examples ({counts})",
             f"losses: {weights}",
-            f"optimiser: {args.optimizer}, learning rate {rate}, {args.mixed_precision} mixed precision",
-            f"steps: {args.max_train_steps:,} of {per_step} examples "
-            f"({args.max_train_steps * per_step / num_training:.1f} epochs, processes: {processes})",
+            f"optimiser: {optimizer.optimizer}, learning rate {rate}, {precision} mixed precision",
+            f"steps: {optimizer.max_train_steps:,} of {per_step} examples "
+            f"({optimizer.max_train_steps * per_step / num_training:.1f} epochs, processes: {processes})",
             f"memory: about {memory:.2f} GiB a process for the networks, the optimiser and a batch",
-            f"disk: about {needed_bytes(args, run.num_parameters) / 2**30:.2f} GiB",
-            f"output: {args.output_dir}",
+            f"disk: about {needed_bytes(settings, run.num_parameters) / 2**30:.2f} GiB",
+            f"output: {settings.output_dir}",
         ]
     )
 

@@ -1,6 +1,5 @@
 """Push what a run has made: checked before the training, done after it."""
 
-import argparse
 import re
 import shlex
 import shutil
@@ -15,12 +14,15 @@ from psp_hub.model import PSPModel
 from training.run.build import Run
 from training.run.exports import MODEL_NAME, read_best
 from training.run.validation import GRID_ROWS, VALIDATION_EPOCH
+from training.settings.flags import by_name
+from training.settings.run import TrainingSettings
 
 PICTURE_NAME = "validation.png"
 LIMITS_TITLE = "## Limits\n"  # what the card says of the training stands before it
 # Flags that say nothing of the result: where it lies on this machine, and who pushes it.
 PRIVATE_FLAGS = (
     "output_dir",
+    "config",
     "hub_token",
     "hub_model_id",
     "hub_private_repo",
@@ -52,26 +54,26 @@ def publish(run: Run) -> CommitInfo:
     No checkpoints and no optimizer state. The grid of pictures goes along if all of it comes from a generator, or on
     --hub_pictures: photos of people are not ours to publish.
     """
-    args = run.args
-    model = PSPModel.from_pretrained(args.output_dir / MODEL_NAME)
-    best = read_best(args.output_dir)
+    hub, output_dir = run.settings.hub, run.settings.output_dir
+    model = PSPModel.from_pretrained(output_dir / MODEL_NAME)
+    best = read_best(output_dir)
     with tempfile.TemporaryDirectory(prefix="psp-hub-") as name:
         folder = Path(name)
         model.save_pretrained(folder)
-        shows = args.hub_pictures or generated(run)
+        shows = hub.hub_pictures or generated(run)
         if shows:
-            shutil.copyfile(args.output_dir / f"validation-{best['step']:06d}.png", folder / PICTURE_NAME)
-        card = model.generate_model_card(args.hub_model_id)
+            shutil.copyfile(output_dir / f"validation-{best['step']:06d}.png", folder / PICTURE_NAME)
+        card = model.generate_model_card(hub.hub_model_id)
         picture = PICTURE_NAME if shows else None
-        text = cards.training_text(run.data.description, run.losses.weights, best, command(args), picture)
+        text = cards.training_text(run.data.description, run.losses.weights, best, command(run.settings), picture)
         card.text = card.text.replace(LIMITS_TITLE, text + LIMITS_TITLE)
         (folder / CARD_NAME).write_text(str(card), encoding="utf-8")
         return push_folder(
             folder,
-            args.hub_model_id,
+            hub.hub_model_id,
             commit_message="Push a trained psp-hub model",
-            private=args.hub_private_repo or None,
-            token=args.hub_token,
+            private=hub.hub_private_repo or None,
+            token=hub.hub_token,
             replaced=["generator"],
         )
 
@@ -82,16 +84,20 @@ def generated(run: Run) -> bool:
     return all(bool(run.data.data[VALIDATION_EPOCH, i]["has_w"]) for i in shown)
 
 
-def command(args: argparse.Namespace) -> str:
+def command(settings: TrainingSettings) -> str:
     """The command of this run, with the names of folders and files but not where they lie."""
     words = ["accelerate", "launch", "training/train.py"]
-    for name, value in vars(args).items():
-        values = value if isinstance(value, list) else [value]
-        if name in PRIVATE_FLAGS or value in (None, False):
+    by_default = by_name(TrainingSettings(settings.task, settings.output_dir))
+    for name, value in by_name(settings).items():
+        if name in PRIVATE_FLAGS or value is None or (value is False and by_default[name] is not None):
             continue
-        words += [f"--{name}"] + ([] if value is True else [Path(v).name if is_path(v) else str(v) for v in values])
+        values = value if isinstance(value, tuple) else [value]
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", *(Path(v).name if is_path(v) else str(v) for v in values)]
     return shlex.join(words)
 
 
 def is_path(value: object) -> bool:
-    return isinstance(value, Path) or (isinstance(value, str) and Path(value).exists())
+    return isinstance(value, Path) or (isinstance(value, str) and (Path(value).is_absolute() or Path(value).exists()))

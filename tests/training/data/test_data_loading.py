@@ -1,6 +1,5 @@
-"""training.data.loading, training.data.arguments and training.data.columns: from flags to examples."""
+"""training.data.loading, training.settings.data and training.data.columns: from flags to examples."""
 
-import argparse
 import io
 import logging
 import shutil
@@ -16,25 +15,22 @@ from psp_hub.generators import load_generator
 from psp_hub.tasks import TASKS
 from training.data.examples import Photos
 from training.data.folders import read_photo
-from training.data.loading import LoadedData, add_data_arguments, load_data
+from training.data.loading import LoadedData, load_data
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore, sample_pairs, write_shard, write_tar
-from training.losses import add_loss_arguments
+from training.settings.data import DataSettings, PairSettings
+from training.settings.flags import parse
+from training.settings.run import TrainingSettings
 
 
 @pytest.fixture(scope="module")
 def load(generator_dir) -> Callable[..., LoadedData]:
     """Function of a task and flags."""
-    parser, generator = argparse.ArgumentParser(), load_generator(generator_dir)
-    add_data_arguments(parser)
-    add_loss_arguments(parser)
+    generator = load_generator(generator_dir)
 
     def make(task: str, *flags: object) -> LoadedData:
-        args = parser.parse_args([str(flag) for flag in flags])
-        args.seed = 0
-        loaded = load_data(args, TASKS[task], generator)
-        loaded.args = args
-        return loaded
+        words = ["--task", task, "--output_dir", "x", *map(str, flags)]
+        return load_data(parse(TrainingSettings, words), TASKS[task], generator)
 
     return make
 
@@ -86,9 +82,10 @@ def test_what_is_held_out_of_pairs(load, pairs_dir):
 
 
 def test_generated_pairs_stay_in_one_process(load):
-    loaded = load("inversion", "--generated_pairs", 30, "--dataloader_num_workers", 2)
+    loaded = load("inversion", "--generated_pairs", 30)
     assert len(loaded.training) == 27 and loaded.held_out == [27, 28, 29]
-    assert loaded.args.dataloader_num_workers == 0
+    assert DataSettings(PairSettings(generated_pairs=30), dataloader_num_workers=2).num_workers == 0
+    assert DataSettings(PairSettings((Path("pairs"),)), dataloader_num_workers=2).num_workers == 2
     assert loaded.data[0, 3]["has_w"] and loaded.describe_key((0, 3)) == "pair 100000003"
 
 

@@ -1,6 +1,5 @@
 """The layout loss, and starting a task from a model of another one: what the segmentation task trains with."""
 
-import argparse
 import json
 import shutil
 
@@ -10,12 +9,14 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from psp_hub.tasks import get_task
-from training.losses import TrainingLosses, add_loss_arguments
-from training.losses.arguments import loss_weights
+from training.losses import TrainingLosses
+from training.losses.build import loss_weights
 from training.losses.layout import LayoutLoss
 from training.networks.layout import LayoutHead, early_features
-from training.run.arguments import parse_args
 from training.run.build import build_model
+from training.settings.flags import parse
+from training.settings.losses import LossSettings
+from training.settings.run import parse_args
 
 
 @pytest.fixture
@@ -55,13 +56,10 @@ def test_share_is_checked(head):
 
 
 def test_flags():
-    parser = argparse.ArgumentParser()
-    add_loss_arguments(parser)
-    args = parser.parse_args(["--layout_net", "net", "--layout_weight", "0.7"])
-    args.pairs_dir = ["pairs"]
-    assert loss_weights(args, get_task("segmentation")) == {"w": 1, "layout": 0.7}
+    settings = parse(LossSettings, ["--layout_net", "net", "--layout_weight", "0.7"])
+    assert loss_weights(settings, get_task("segmentation"), has_pairs=True) == {"w": 1, "layout": 0.7}
     with pytest.raises(ValueError, match="--layout_net is for tasks whose input is a label map"):
-        loss_weights(args, get_task("sketch"))
+        loss_weights(settings, get_task("sketch"), has_pairs=True)
 
 
 def test_another_tasks_model_gives_all_but_its_stem(model_dir, pairs_dir, tmp_path, caplog):

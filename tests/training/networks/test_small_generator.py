@@ -1,6 +1,5 @@
 """training.networks.small_generator: the generator at a fraction of its cost, and losses of what it draws."""
 
-import argparse
 import os
 import subprocess
 import sys
@@ -15,9 +14,11 @@ from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.model import PSPModel
 from psp_hub.tasks import get_task
 from training.data.pairs import PairStore, sample_pairs, write_shard
-from training.losses import TrainingLosses, add_loss_arguments, build_losses
+from training.losses import TrainingLosses, build_losses
 from training.networks.small_generator import SmallSynthesis
 from training.recipes import fit_small_generator, make_pairs
+from training.settings.flags import parse
+from training.settings.losses import LossSettings
 
 ROOT = Path(fit_small_generator.__file__).parents[2]
 
@@ -100,10 +101,8 @@ def test_the_flag_gives_the_losses_a_small_generator(model_dir, tmp_path):
     tiny_model = PSPModel.from_pretrained(model_dir)
     path = tmp_path / "small.safetensors"
     SmallSynthesis(tiny_model.generator, 8).save(path)
-    parser = argparse.ArgumentParser()
-    add_loss_arguments(parser)
-    args = parser.parse_args(["--decode_net", str(path), "--lpips_weight", "0", "--id_weight", "0"])
-    losses = build_losses(args, get_task("inversion"), tiny_model)
+    settings = parse(LossSettings, ["--decode_net", str(path), "--lpips_weight", "0", "--id_weight", "0"])
+    losses = build_losses(settings, get_task("inversion"), tiny_model, has_pairs=False)
     assert losses.small.image_size == 16
     assert losses.decode(torch.zeros(1, tiny_model.generator.num_ws, tiny_model.generator.w_dim)).shape[-1] == 256
 

@@ -1,6 +1,5 @@
 """training.run.optimizers: Ranger against its formula, the recipes of the optimisers."""
 
-import argparse
 import math
 import sys
 
@@ -8,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.run.arguments import parse_args
-from training.run.optimizers import RECIPES, build_optimizer, build_scheduler
+from training.run.optimizers import build_optimizer, build_scheduler
+from training.settings.optimizer import RECIPES, OptimizerSettings
+from training.settings.run import parse_args
 
 
-def arguments(*more: str) -> argparse.Namespace:
-    return parse_args(["--task", "sketch", "--output_dir", "x", "--pairs_dir", "x", *more])
+def arguments(*more: str) -> OptimizerSettings:
+    return parse_args(["--task", "sketch", "--output_dir", "x", "--pairs_dir", "x", *more]).optimizer
 
 
 def ranger(weight: Tensor, gradients: list[Tensor], lr: float) -> Tensor:
@@ -64,16 +64,16 @@ def test_the_first_steps_of_ranger_go_downhill():
 
 def test_recipes_fill_in_what_is_not_given():
     for name, recipe in RECIPES.items():
-        args = arguments("--optimizer", name)
-        assert {field: getattr(args, field) for field in vars(recipe)} == vars(recipe)
-    args = arguments("--optimizer", "ranger", "--learning_rate", "0", "--lr_scheduler", "cosine")
-    assert (args.learning_rate, args.lr_scheduler, args.max_grad_norm) == (0, "cosine", 0)
+        settings = arguments("--optimizer", name)
+        assert {field: getattr(settings, field) for field in vars(recipe)} == vars(recipe)
+    settings = arguments("--optimizer", "ranger", "--learning_rate", "0", "--lr_scheduler", "cosine")
+    assert (settings.learning_rate, settings.lr_scheduler, settings.max_grad_norm) == (0, "cosine", 0)
 
 
 def test_the_learning_rate_rises_and_falls():
-    args = arguments("--max_train_steps", "10", "--lr_warmup_steps", "2", "--learning_rate", "0.5")
-    optimizer = build_optimizer(args, [torch.nn.Parameter(torch.ones(1))])
-    scheduler = build_scheduler(args, optimizer)
+    settings = arguments("--max_train_steps", "10", "--lr_warmup_steps", "2", "--learning_rate", "0.5")
+    optimizer = build_optimizer(settings, [torch.nn.Parameter(torch.ones(1))])
+    scheduler = build_scheduler(settings, optimizer)
     rates = []
     for _ in range(10):
         optimizer.step()

@@ -1,6 +1,5 @@
 """training.run.output_folder and training.run.checkpoints: refused before training, and safe while it runs."""
 
-import argparse
 import json
 import os
 import re
@@ -18,9 +17,9 @@ import torch
 from accelerate import Accelerator
 
 from training.run import output_folder
-from training.run.arguments import parse_args
 from training.run.checkpoints import check_same_run, checkpoints, describe_run, discard, save_checkpoint
 from training.run.output_folder import SPARE_BYTES, check_room, claimed, needed_bytes
+from training.settings.run import TrainingSettings, parse_args
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def accelerator(monkeypatch) -> Accelerator:
     return Accelerator()
 
 
-def arguments(output_dir: Path, *more: str) -> argparse.Namespace:
+def arguments(output_dir: Path, *more: str) -> TrainingSettings:
     return parse_args(["--task", "sketch", "--output_dir", str(output_dir), "--pairs_dir", "x/pairs", *more])
 
 
@@ -75,23 +74,23 @@ def test_needed_room_is_that_of_the_files(accelerator, tmp_path):
     accelerator.register_for_checkpointing(torch.optim.swa_utils.AveragedModel(network))
     network(torch.ones(1, 1000)).sum().backward()
     optimizer.step()
-    args = arguments(tmp_path, "--checkpoints_total_limit", "1")
-    before = needed_bytes(args, 1_001_000)
-    save_checkpoint(accelerator, args, 1, {})
+    settings = arguments(tmp_path, "--checkpoints_total_limit", "1")
+    before = needed_bytes(settings, 1_001_000)
+    save_checkpoint(accelerator, settings, 1, {})
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     export = 2 * 4 * 1_001_000
     assert before - export - SPARE_BYTES == pytest.approx(2 * size, rel=0.01)
-    assert needed_bytes(args, 1_001_000) - export - SPARE_BYTES == pytest.approx(size, rel=0.01)
+    assert needed_bytes(settings, 1_001_000) - export - SPARE_BYTES == pytest.approx(size, rel=0.01)
 
 
 def test_too_small_a_disk_is_refused(tmp_path, monkeypatch):
-    args = arguments(tmp_path)
-    needed = needed_bytes(args, 8_000_000)
+    settings = arguments(tmp_path)
+    needed = needed_bytes(settings, 8_000_000)
     monkeypatch.setattr(output_folder.shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1))
     message = f"has {needed / 2**30:.2f} GiB free, and the run needs about {needed / 2**30:.2f} GiB with 2 checkpoints"
     with pytest.raises(OSError, match=message):
-        check_room(args, 8_000_000)
-    check_room(args, 7_999_999)
+        check_room(settings, 8_000_000)
+    check_room(settings, 7_999_999)
 
 
 # Checkpoints
@@ -111,19 +110,19 @@ def file_size_limit(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("limit", [1000, 100_000, 500_000], ids=["model", "optimizer", "moments"])
 def test_a_full_disk_leaves_the_last_good_checkpoint(accelerator, tmp_path, limit):
     """The files are written one after the other: 40 kB of weights, 80 kB of the optimiser, 1 MB of the average."""
-    network, args = torch.nn.Linear(100, 100), arguments(tmp_path)
+    network, settings = torch.nn.Linear(100, 100), arguments(tmp_path)
     optimizer = accelerator.prepare(torch.optim.AdamW(network.parameters()))
     accelerator.prepare(network)
     accelerator.register_for_checkpointing(torch.nn.Linear(500, 500))
     network(torch.ones(1, 100)).sum().backward()
     optimizer.step()
-    save_checkpoint(accelerator, args, 1, {"task": "sketch"})
+    save_checkpoint(accelerator, settings, 1, {"task": "sketch"})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     message = "the checkpoint of step 2 cannot be saved: .*The last good one is .*checkpoint-000001"
     with file_size_limit(limit), pytest.raises(OSError, match=re.compile(message, re.DOTALL)):
-        save_checkpoint(accelerator, args, 2, {"task": "sketch"})
+        save_checkpoint(accelerator, settings, 2, {"task": "sketch"})
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    save_checkpoint(accelerator, args, 2, {"task": "sketch"})
+    save_checkpoint(accelerator, settings, 2, {"task": "sketch"})
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-000001", "checkpoint-000002"]
 
 
@@ -151,8 +150,9 @@ def test_a_checkpoint_is_discarded_by_name_first(tmp_path, monkeypatch):
 # The run that a checkpoint is of
 
 
-def save_run(folder: Path, args: argparse.Namespace, processes: int = 1) -> dict:
-    run = describe_run(args, processes, {"pairs": 20}, {"num_ws": 8, "_class_name": "PSPEncoder", "widths": (1, 2)})
+def save_run(folder: Path, settings: TrainingSettings, processes: int = 1) -> dict:
+    encoder = {"num_ws": 8, "_class_name": "PSPEncoder", "widths": (1, 2)}
+    run = describe_run(settings, processes, {"pairs": 20}, encoder)
     folder.mkdir(exist_ok=True)
     (folder / "run.json").write_text(json.dumps(run))
     return run
@@ -161,8 +161,17 @@ def save_run(folder: Path, args: argparse.Namespace, processes: int = 1) -> dict
 def test_the_same_run_may_change_how_it_is_watched_and_where_it_lies(tmp_path):
     save_run(tmp_path, arguments(tmp_path, "--report_to", "none", "--dataloader_num_workers", "0"))
     changes = ["--validation_steps", "7", "--checkpointing_steps", "3", "--resume_from_checkpoint", "latest"]
-    args = parse_args(["--task", "sketch", "--output_dir", "elsewhere", "--pairs_dir", "/moved/pairs", *changes])
-    check_same_run(tmp_path, save_run(tmp_path / "now", args))
+    settings = parse_args(["--task", "sketch", "--output_dir", "elsewhere", "--pairs_dir", "/moved/pairs", *changes])
+    check_same_run(tmp_path, save_run(tmp_path / "now", settings))
+
+
+def test_a_flag_that_is_younger_than_the_checkpoint_is_as_by_default(tmp_path):
+    path, current = tmp_path / "run.json", arguments(tmp_path)
+    older = {name: value for name, value in save_run(tmp_path, current).items() if name != "num_passes"}
+    path.write_text(json.dumps(older))
+    check_same_run(tmp_path, save_run(tmp_path / "now", current))
+    with pytest.raises(ValueError, match="It has: num_passes not known. This one has: num_passes 2"):
+        check_same_run(tmp_path, save_run(tmp_path / "now", arguments(tmp_path, "--num_passes", "2")))
 
 
 @pytest.mark.parametrize(

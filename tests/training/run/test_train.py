@@ -30,22 +30,22 @@ from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.tasks import get_task
 from psp_hub.trunk import IR_SE50, Trunk
-from training import train
+from training import train as program
 from training.data.examples import Examples, Pairs
 from training.data.pairs import PairStore
 from training.losses import TrainingLosses, WError
 from training.networks.arcface import ArcFace
 from training.networks.identity import IdentityFromW
 from training.networks.mobilefacenet import FaceRecogniser
-from training.run import exports, loop, output_folder, validation
-from training.run.arguments import parse_args
+from training.run import exports, loop, output_folder, train, validation
 from training.run.build import build_model, compile_encoder, start_trunk
 from training.run.checkpoints import StopSignals, checkpoints, find_checkpoint
 from training.run.optimizers import ema_update
 from training.run.plan import activation_bytes
 from training.run.validation import chosen_figure, figures, measure, picture_grid, w_error
+from training.settings.run import parse_args
 
-SCRIPT = Path(train.__file__)
+SCRIPT = Path(program.__file__)
 EMA, SCHEDULER = "custom_checkpoint_0.pkl", "custom_checkpoint_1.pkl"
 
 
@@ -250,16 +250,16 @@ def test_line_art_for_pairs_of_the_same_index_is_refused(arguments, pairs_dir, t
     ("more", "message"),
     [
         (["--generated_pairs", "24"], "--pairs_dir and --generated_pairs exclude each other"),
-        (["--lr_scheduler", "cosin"], "--lr_scheduler is 'cosin', expected one of linear, cosine, "),
-        (["--task", "colouring"], "invalid choice: 'colouring' (choose from 'inversion', 'sketch', "),
-        (["--learning_rat", "1", "--sped", "2"], "unrecognized arguments: --learning_rat 1 --sped 2"),
+        (["--lr_scheduler", "cosin"], "invalid choice 'cosin' for argument '--lr_scheduler'. Expected one of"),
+        (["--task", "colouring"], "invalid choice 'colouring' for argument '--task'. Expected one of ('inversion', "),
+        (["--learning_rat", "1", "--sped", "2"], "Unrecognized options: --learning_rat, 1, --sped, 2"),
         (["--train_batch_size", "0"], "--train_batch_size is 0, expected 1 or more"),
     ],
 )
 def test_flags_that_cannot_be_used(arguments, capsys, more, message):
     with pytest.raises(SystemExit):
         parse_args(arguments(*more))
-    assert message in capsys.readouterr().err
+    assert message in " ".join(capsys.readouterr().err.replace("│", "").split())  # without its box
 
 
 def test_the_commands_of_the_readme_have_flags_that_there_are():
