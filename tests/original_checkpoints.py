@@ -4,6 +4,7 @@ import pickle
 import sys
 import types
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ def tiny_psp_state(head: str = "psp", channels: int = 1, squeeze_excitation: boo
     return state | {f"decoder.{key}": tensor for key, tensor in tiny_generator_state().items()}
 
 
-def tiny_generator_state(mapping_layers: int = 3) -> dict[str, Tensor]:
+def tiny_generator_state(mapping_layers: int = 3, channels: Sequence[int] | None = None) -> dict[str, Tensor]:
     """`g_ema` of a tiny StyleGAN2 at 64 px."""
     with torch.device("meta"):
-        generator = StyleGAN2(RESOLUTION, w_dim=W_DIM, mapping_layers=mapping_layers, max_channels=24)
+        sizes = {"mapping_layers": mapping_layers, "max_channels": 24, "channels": channels}
+        generator = StyleGAN2(RESOLUTION, w_dim=W_DIM, **sizes)
     state = {}
     for name, tensor in generator.state_dict().items():
         key = decoder_key(name)[0]

@@ -5,9 +5,34 @@ original multiply their weights by a constant at run time; here the product is s
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from torch import Tensor
+
+# What wraps a network, or a part of one, under a name of its own: several GPUs, a compiled network, sharded weights.
+WRAPPERS = {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+
+
+def unwrapped(tensors: Mapping[str, Tensor], known: Collection[str]) -> dict[str, Tensor]:
+    """The same tensors by the names that they had before their network was wrapped.
+
+    Args:
+        known: how the names of the network itself begin. What stands before that in every name, such as `model.`, is
+            left out, too.
+
+    Raises:
+        ValueError: two tensors of one name.
+    """
+    parts = {name: [part for part in name.split(".") if part not in WRAPPERS] for name in tensors}
+    stop = {None, *known}
+    while len(first := {found[0] if found else None for found in parts.values()}) == 1 and not first & stop:
+        parts = {name: found[1:] for name, found in parts.items()}
+    named: dict[str, str] = {}
+    for name, found in parts.items():
+        if (other := named.setdefault(".".join(found), name)) != name:
+            raise ValueError(f"{other} and {name} are the same tensor's name, apart from what wraps it")
+    return {new: tensors[name] for new, name in named.items()}
+
 
 TRUNK = {"shortcut": "shortcut_layer", "residual": "res_layer"}
 LATERALS = {"lateral_medium": "latlayer1", "lateral_fine": "latlayer2"}

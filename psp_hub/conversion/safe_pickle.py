@@ -9,24 +9,26 @@ import argparse
 import io
 import pickle
 import re
+import types
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+MAX_DEPTH = 20  # of parts within parts
 # What damaged files raise in the readers.
 BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, AttributeError, ValueError)
 BROKEN += (zipfile.BadZipFile, OverflowError, MemoryError, ImportError)
 
-# Beside tensors, training scripts save their options and NumPy's numbers.
-NUMPY_SCALAR = np._core.multiarray.scalar
-PLAIN = [argparse.Namespace, np.dtype, *(type(np.dtype(kind)) for kind in "fdilqbB?")]
-PLAIN += [(NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+# Beside tensors, training scripts save their options, paths, and NumPy's numbers and arrays.
+RECONSTRUCT, NUMPY_SCALAR = np._core.multiarray._reconstruct, np._core.multiarray.scalar
+NUMPY_CORES = ("numpy.core", "numpy._core")
 
 
 @dataclass
@@ -45,6 +47,48 @@ class RefusedError(ValueError):
     """The file names something that is neither a tensor nor a plain container."""
 
 
+def _array(kind: type[np.ndarray], shape: tuple[int, ...], typecode: bytes | str) -> np.ndarray:
+    """An empty array, which the file then fills. One with a shape of its own would only fill the memory."""
+    if kind is not np.ndarray or tuple(shape) != (0,):
+        raise RefusedError("an array of an unusual kind")
+    return RECONSTRUCT(kind, shape, typecode)
+
+
+def _dtype(kind: Any, *flags: Any) -> np.dtype[Any]:
+    """A type of numbers or texts; never one of Python objects."""
+    dtype = np.dtype(kind, *flags)
+    if dtype.kind not in "biufSU":
+        raise RefusedError("numbers that are Python objects, or another unusual kind")
+    return dtype
+
+
+def _scalar(dtype: np.dtype[Any], data: Any) -> Any:
+    return NUMPY_SCALAR(dtype, data)
+
+
+def _default_dict(factory: Any = None) -> dict[Any, Any]:
+    """A plain dictionary: what a missing key would become is nothing that was saved."""
+    return {}
+
+
+# (what it becomes, the name in the file) or a class under its own name.
+PLAIN: list[Any] = [argparse.Namespace, types.SimpleNamespace, np.ndarray, (_dtype, "numpy.dtype")]
+PLAIN += [type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdSU"]
+PLAIN += [(_scalar, f"{core}.multiarray.scalar") for core in NUMPY_CORES]
+PLAIN += [(_array, f"{core}.multiarray._reconstruct") for core in NUMPY_CORES]
+PLAIN += [(_default_dict, "collections.defaultdict")]
+PLAIN += [(kind, f"builtins.{kind.__name__}") for kind in (list, dict, int, float, str, bool, tuple)]
+PLAIN += [
+    (kind, f"{module}.{name}")
+    for module in ("pathlib", "pathlib._local")
+    for kind, names in (
+        (PurePosixPath, ("PosixPath", "PurePosixPath")),
+        (PureWindowsPath, ("WindowsPath", "PureWindowsPath")),
+    )
+    for name in names
+]
+
+
 def read_torch(path: str | Path) -> Any:
     """Contents of a `.pt` or `.pth` file: tensors (mapped from the file where its format allows) and plain containers.
 
@@ -52,17 +96,12 @@ def read_torch(path: str | Path) -> Any:
         ValueError: missing, damaged, or it holds more than that.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
     try:
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
-            with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} in it does not match its checksum")
         with torch.serialization.safe_globals(PLAIN):
             # Only the zip format can be mapped; the older one is read into memory.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except RefusedError as error:
+        raise ValueError(f"{path} is not read: it holds {error}") from error
     except pickle.UnpicklingError as error:
         # PyTorch's message advises to load the file without protection; ours must not.
         if named := re.search(r"GLOBAL (\S+)", str(error)):
@@ -82,8 +121,6 @@ def read_nvidia_pickle(path: str | Path) -> dict[str, Any]:
         ValueError: missing, damaged, not such a dictionary, or it names a class or function that is not allowed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
     try:
         with path.open("rb") as file:
             contents = RestrictedUnpickler(file).load()
@@ -101,17 +138,32 @@ def first_line(error: BaseException) -> str:
 
 
 def state_dict_of(network: Persistent, prefix: str = "") -> dict[str, Tensor]:
-    """Parameters and buffers of a network and of all that it is made of, by dotted name."""
+    """Parameters and buffers of a network and of all that it is made of, by dotted name.
+
+    Raises:
+        ValueError: a part that is none, or that holds itself.
+    """
+    if prefix.count(".") > MAX_DEPTH:
+        raise ValueError(
+            f"the network has parts in parts in parts ({prefix[:40]}...), expected those of StyleGAN2-ADA"
+        )
     tensors = {}
     for kind in ("_parameters", "_buffers"):
-        for name, value in network.state.get(kind, {}).items():
+        for name, value in _items(network, kind):
             if isinstance(value, Tensor):
                 tensors[f"{prefix}{name}"] = value
-    for name, module in network.state.get("_modules", {}).items():
+    for name, module in _items(network, "_modules"):
         if not isinstance(module, Persistent):
             raise ValueError(f"{prefix}{name} is a {type(module).__name__}, expected a network of NVIDIA's classes")
         tensors |= state_dict_of(module, f"{prefix}{name}.")
     return tensors
+
+
+def _items(network: Persistent, kind: str) -> Iterable[tuple[Any, Any]]:
+    found = network.state.get(kind, {})
+    if not isinstance(found, dict):
+        raise ValueError(f"{network.class_name} has {kind} that are a {type(found).__name__}, expected a dictionary")
+    return found.items()
 
 
 def _persistent(meta: dict[str, Any]) -> Persistent:
@@ -128,12 +180,6 @@ def _storage(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def _scalar(dtype: np.dtype, data: bytes) -> np.generic:
-    if dtype.hasobject:
-        raise RefusedError("a number that is a Python object")
-    return NUMPY_SCALAR(dtype, data)
-
-
 DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 # Everything that a pickle may name, and what it becomes here. None of them runs code from the file.
 ALLOWED: dict[tuple[str, str], Any] = {
@@ -148,9 +194,9 @@ ALLOWED: dict[tuple[str, str], Any] = {
     ("torch", "Size"): torch.Size,
     **{("torch", name): value for name, value in DTYPES.items()},
     ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): np._core.multiarray._reconstruct for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    ("numpy", "dtype"): _dtype,
+    **{(f"{core}.multiarray", "_reconstruct"): _array for core in NUMPY_CORES},
+    **{(f"{core}.multiarray", "scalar"): _scalar for core in NUMPY_CORES},
 }
 
 
@@ -161,6 +207,11 @@ class RestrictedUnpickler(pickle.Unpickler):
         super().__init__(file, encoding="latin1")
 
     def find_class(self, module: str, name: str) -> Any:
+        if module.startswith("dnnlib.tflib"):
+            raise RefusedError(
+                "it is a network of StyleGAN in TensorFlow. `legacy.py --source FILE --dest NEW.pkl` of StyleGAN2-ADA "
+                "in PyTorch makes one of it that can be converted"
+            )
         if (module, name) not in ALLOWED:
             raise RefusedError(
                 f"it names {module}.{name}, which is not among the tensors and containers of a StyleGAN2-ADA network; "

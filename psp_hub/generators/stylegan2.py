@@ -7,6 +7,8 @@ weight / sqrt(inputs * kernel size^2). A fresh network has the distribution of t
 one from scratch, give the mapping network 0.01 times the learning rate of the rest.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
@@ -161,9 +163,10 @@ class StyleGAN2(Component):
         w_dim: size of z and of each style.
         mapping_layers: layers of the mapping network.
         max_channels: most channels of any layer.
+        channels: of each size from 4 px on, for a network that is narrower than any multiplier makes it.
 
     Raises:
-        ValueError: another resolution.
+        ValueError: another resolution, or another number of `channels` than it has sizes.
     """
 
     _supports_gradient_checkpointing = True
@@ -176,17 +179,20 @@ class StyleGAN2(Component):
         w_dim: int = 512,
         mapping_layers: int = 8,
         max_channels: int = 512,
+        channels: Sequence[int] | None = None,
     ):
         super().__init__()
         if resolution not in RESOLUTIONS:
             raise ValueError(f"resolution is {resolution!r}, expected one of {', '.join(map(str, RESOLUTIONS))}")
-        sizes = [4 * 2**i for i in range(RESOLUTIONS.index(resolution) + 4)]
-        wanted = [512 if size <= 32 else channel_multiplier * 2**14 // size for size in sizes]
+        if channels is None:
+            channels = default_channels(resolution, channel_multiplier, max_channels)
+        elif len(channels) != RESOLUTIONS.index(resolution) + 4:
+            raise ValueError(f"channels are {list(channels)}, expected {RESOLUTIONS.index(resolution) + 4} numbers")
         self.mapping = MappingNetwork(w_dim, mapping_layers)
         for layer in self.mapping.layers:
             nn.init.normal_(layer.weight, std=w_dim**-0.5)
             nn.init.zeros_(layer.bias)
-        self.synthesis = SynthesisNetwork(tuple(min(channels, max_channels) for channels in wanted), w_dim)
+        self.synthesis = SynthesisNetwork(tuple(channels), w_dim)
         self.resolution = resolution
         self.w_dim = w_dim
         self.num_ws = self.synthesis.num_ws
@@ -195,6 +201,12 @@ class StyleGAN2(Component):
     def w_avg(self) -> Tensor:
         """Mean of the mapping network's output, [w_dim]."""
         return self.mapping.w_avg
+
+
+def default_channels(resolution: int, multiplier: int, max_channels: int) -> list[int]:
+    """Channels of each size from 4 px to `resolution`, by the rule of the paper."""
+    sizes = [4 * 2**i for i in range(RESOLUTIONS.index(resolution) + 4)]
+    return [min(512 if size <= 32 else multiplier * 2**14 // size, max_channels) for size in sizes]
 
 
 def style_to_factors(w_dim: int, channels: int) -> Modulation:
