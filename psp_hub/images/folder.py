@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from psp_hub.images.pictures import FORMATS
+from psp_hub.images.formats import picture_suffixes
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +24,6 @@ OTHER_SUFFIXES = frozenset(
 # Of files with other suffixes, or none, these formats are known by their first bytes; the rest begin as texts do.
 SNIFFED = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF")
 MAX_NAMED = 20  # of the files that a message is about
-
-
-def picture_suffixes() -> list[str]:
-    """Suffixes of the formats that `open_image` reads, sorted."""
-    return sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
 def find_pictures(folder: Path, below: bool = False) -> list[Path]:

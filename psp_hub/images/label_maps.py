@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from psp_hub.images.colours import to_srgb
+
 logger = logging.getLogger(__name__)
 
 # fmt: off
@@ -63,14 +65,15 @@ def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarra
     if max(image.size) > MAX_SIDE:
         scale = MAX_SIDE / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.NEAREST)
-    shown = np.asarray(image.convert("RGBA"))[..., 3] >= 128 if image.has_transparency_data else True
+    size = image.height, image.width
+    shown = np.asarray(image.convert("RGBA"))[..., 3] >= 128 if image.has_transparency_data else np.ones(size, bool)
     numbers = _numbers(image, prefer_colours=label_order is None)
     if numbers is not None:
         numbers = _check_numbers(np.where(shown, numbers, BACKGROUND))
         labels = np.array(LABEL_ORDERS[label_order or "celebamask-hq"], np.uint8)[numbers]
     elif label_order in (None, "celebamask-hq"):
-        colours = np.asarray(image.convert("RGB"))
-        labels = _decode_colours(colours if shown is True else colours * shown[..., None])
+        colours = _colours(image)
+        labels = _decode_colours(colours * shown[..., None])
     else:
         raise ValueError(f"label_order is {label_order!r}, but the label map has colours, which say it themselves")
     _check_classes(labels)
@@ -106,7 +109,8 @@ def _numbers(image: Image.Image, prefer_colours: bool) -> np.ndarray | None:
     """The numbers [H, W] that the pixels stand for; None if it is the colours that count."""
     if image.mode == "P":
         numbers = np.asarray(image)
-        return None if prefer_colours and _has_official_colours(image, np.unique(numbers)) else numbers
+        named = any(_has_official_colours(shown, np.unique(numbers)) for shown in (image, to_srgb(image)))
+        return None if prefer_colours and named else numbers
     if image.mode in ("LA", "La"):
         return np.asarray(image.getchannel("L"))
     if len(image.getbands()) == 1:
@@ -114,6 +118,20 @@ def _numbers(image: Image.Image, prefer_colours: bool) -> np.ndarray | None:
     colours = np.asarray(image.convert("RGB"))
     is_grey = (colours == colours[..., :1]).all() and colours.any()
     return colours[..., 0] if is_grey else None
+
+
+def _colours(image: Image.Image) -> np.ndarray:
+    """RGB [H, W, 3] in sRGB; as they are stored if all of these are official: then the profile is a mistake."""
+    stored = np.asarray(image.convert("RGB"))
+    converted = to_srgb(image)
+    if converted is image or (_nearest_colours(stored) == stored).all():
+        return stored
+    return np.asarray(converted.convert("RGB"))
+
+
+def _nearest_colours(colours: np.ndarray) -> np.ndarray:
+    """The official colour nearest to each of [..., 3]."""
+    return np.array(PALETTE, np.uint8)[_tables()[0][_codes(colours)]]
 
 
 def _has_official_colours(image: Image.Image, used: np.ndarray) -> bool:

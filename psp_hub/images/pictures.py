@@ -8,29 +8,34 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
-# The usual picture files only: readers of rarer formats run other programs (EPS) or are seldom tested.
-FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
-HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc")  # how the files of iPhones begin
+from psp_hub.images.colours import KEYS, to_srgb
+from psp_hub.images.formats import FORMATS, HEADER, explain, explain_broken, explain_tiff, read_header
+
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 8
 ENCODER_SIZE = 256
+LIGHT = 160  # of what is drawn on a transparent ground, the darkest is lighter: on white it could not be seen
 # What Pillow's readers raise on broken files.
-BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, RuntimeError, EOFError, struct.error, zlib.error)
-BROKEN += (Image.DecompressionBombError,)  # a frame inside the file is far larger than the file says
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError, RuntimeError, EOFError, struct.error, zlib.error),
+    Image.DecompressionBombError,  # a frame inside the file is far larger than the file says
+)
 
 
 def open_image(source: str | Path | Image.Image | BinaryIO, keep_mode: bool = False) -> Image.Image:
     """Open a picture safely and turn it upright (EXIF).
 
-    Transparency is put on white; of an animation the first frame is taken. 16-bit greys are scaled to 8 bit. 32-bit
+    Colours become sRGB, as the profile in the file says. Transparency is put on white, or on black if all that is
+    visible is light; of an animation the first frame is taken. 16-bit greys are scaled to 8 bit. 32-bit
     and floating-point greys do not say what white is: it is the first of 1 (floating point only), 255 and 65535 that
     no value exceeds; if values are negative or greater, the darkest becomes black and the brightest white.
 
     Args:
         source: path, file open for reading in binary mode, or a picture (it is not changed, apart from being loaded).
-        keep_mode: leave transparency, palettes and wide greys as they are, for those who know what they mean.
+        keep_mode: leave transparency, palettes, wide greys and the profile as they are, for those who know what they
+            mean; `flatten` does the rest.
 
     Returns:
         A picture of mode "RGB" or "L" (unless `keep_mode`), of the original size (after turning).
@@ -60,27 +65,18 @@ def open_image(source: str | Path | Image.Image | BinaryIO, keep_mode: bool = Fa
 def _open_file(file: BinaryIO, name: str, keep_mode: bool) -> Image.Image:
     """Read an open file's header, then decode it; `name` is for the messages."""
     file.seek(0)
-    prefix = file.read(16)
+    prefix = file.read(HEADER)
     if not prefix:
         raise ValueError(f"{name} is empty: the file has 0 bytes. Was it saved or downloaded completely?")
-    with _damage_reported(name):
-        image = _read_header(file, prefix)
-    if image is None and prefix[4:12] in HEIC:
-        raise ValueError(f"{name} is a HEIC photo, which this program cannot read. Save or export it as JPEG.")
+    with _damage_reported(name, file):
+        image = read_header(file, prefix)
     if image is None:
         kinds = ", ".join(FORMATS[:-1])
-        raise ValueError(f"{name} is not a picture this program can read; expected one of {kinds}.")
+        known = explain(prefix, name)
+        raise ValueError(known or f"{name} is not a picture this program can read; expected one of {kinds}.")
+    if problem := explain_tiff(image, name):
+        raise ValueError(problem)
     return _decode(image, name, keep_mode)
-
-
-def _read_header(file: BinaryIO, prefix: bytes) -> ImageFile.ImageFile | None:
-    """What Image.open does, less its check of the size: that one warns, or raises without telling the size."""
-    Image.init()
-    for name, (factory, accepts) in Image.OPEN.items():
-        if name in FORMATS and accepts(prefix) is True:
-            file.seek(0)
-            return factory(file, "")
-    return None
 
 
 def _decode(image: Image.Image, name: str, keep_mode: bool) -> Image.Image:
@@ -98,23 +94,40 @@ def _decode(image: Image.Image, name: str, keep_mode: bool) -> Image.Image:
 
 
 @contextmanager
-def _damage_reported(name: str) -> Iterator[None]:
+def _damage_reported(name: str, file: BinaryIO | None = None) -> Iterator[None]:
+    """Say that a file is damaged, unless its kind of pixels is what is not supported."""
     try:
         yield
     except BROKEN as error:
+        problem = explain_broken(file, name) if file is not None else None
         message = f"{name} is damaged or incomplete and cannot be opened. Save or download it again."
-        raise ValueError(message) from error
+        raise ValueError(problem or message) from error
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Any mode -> "RGB" or "L", transparency put on white."""
+    """Any mode -> "RGB" or "L" in sRGB, transparency put on white, or on black if all that is visible is light."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _wide_grey_to_8_bit(image)
+        grey = _wide_grey_to_8_bit(image)
+        grey.info = {key: image.info[key] for key in KEYS if key in image.info}
+        return to_srgb(grey)
+    image = to_srgb(image)
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground(image)), image)
     return image.convert(mode)
+
+
+def ground(image: Image.Image) -> str:
+    """The colour to put an RGBA picture on: white strokes, or a picture that the alpha alone shows, need black."""
+    alpha = image.getchannel("A")
+    half = int(np.asarray(alpha).max()) // 2
+    if int(np.asarray(alpha).min()) > half:  # a sheet that is there everywhere
+        return "white"
+    visible = alpha.point(lambda value: 255 * (value > half))
+    counts = np.cumsum(image.convert("RGB").convert("L").histogram(visible))
+    darkest = int(np.searchsorted(counts, 0.005 * counts[-1], side="right"))
+    return "black" if darkest >= LIGHT else "white"
 
 
 def _wide_grey_to_8_bit(image: Image.Image) -> Image.Image:
@@ -124,7 +137,8 @@ def _wide_grey_to_8_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I;16"):
         brightest = float(grey.max())
         whites = (1.0, 255.0, white) if image.mode == "F" else (255.0, white)
-        white = next((white for white in whites if brightest <= white and darkest >= 0), None)
-        if white is None:
-            grey, white = grey - darkest, max(brightest - darkest, 1e-6)
+        fitting = [white for white in whites if brightest <= white and darkest >= 0]
+        if not fitting:
+            grey, fitting = grey - darkest, [max(brightest - darkest, 1e-6)]
+        white = fitting[0]
     return Image.fromarray((grey / white * 255).round().astype(np.uint8))

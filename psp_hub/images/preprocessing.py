@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from psp_hub.images.colours import to_srgb
+from psp_hub.images.formats import FORMATS
 from psp_hub.images.label_maps import CLASS_NAMES, NUM_CLASSES, PALETTE, labels_to_image, read_labels, resize_labels
 from psp_hub.images.line_drawings import prepare_drawing
-from psp_hub.images.pictures import BROKEN, ENCODER_SIZE, FORMATS, MAX_PIXELS, MIN_SIDE, flatten, open_image
+from psp_hub.images.pictures import BROKEN, ENCODER_SIZE, MAX_PIXELS, MIN_SIDE, flatten, open_image
 
 __all__ = [
     "BROKEN",
@@ -102,7 +104,7 @@ def masked_to_tensor(image: Image.Image) -> Tensor:
     Raises:
         ValueError: nothing is missing, or everything is.
     """
-    square = image.convert("RGBA").resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BILINEAR)
+    square = to_srgb(image).convert("RGBA").resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BILINEAR)
     missing = torch.from_numpy(np.array(square.getchannel("A"))) < 128  # [256, 256]
     if missing.all() or not missing.any():
         share = "all" if missing.all() else "nothing"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def test_every_suffix_of_a_format_that_is_read_counts_for_all(tmp_path, caplog, 
     assert {".jfif", ".jpe", ".apng", ".pgm"} <= set(picture_suffixes())
 
 
-def test_what_looks_like_a_picture_and_is_left_out_is_named(tmp_path, caplog):
+def test_what_looks_like_a_picture_and_is_left_out_is_named(tmp_path, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     grey(tmp_path / "a.png")
     grey(tmp_path / "h.png").rename(tmp_path / "no-suffix")
     grey(tmp_path / "i.jpg").rename(tmp_path / "i.jpg_large")
@@ -59,6 +61,12 @@ def test_what_looks_like_a_picture_and_is_left_out_is_named(tmp_path, caplog):
     (tmp_path / "a.png").unlink()
     with pytest.raises(ValueError, match="no pictures in the folder .*; 5 look like some and cannot be read: b.HEIC"):
         find_pictures(tmp_path)
+
+
+def test_heic_counts_where_it_can_be_read(tmp_path):
+    pytest.importorskip("pillow_heif")
+    (tmp_path / "b.HEIC").touch()
+    assert names(find_pictures(tmp_path), tmp_path) == ["b.HEIC"]
 
 
 def test_links(tmp_path):

@@ -129,14 +129,6 @@ def test_first_picture_of_a_phone_that_saves_two(tmp_path):
     assert red > 250 and blue < 5
 
 
-@pytest.mark.parametrize("brand", [b"heic", b"heix"])
-def test_photos_of_an_iphone_are_named(tmp_path, brand):
-    path = tmp_path / "IMG_0001.HEIC"
-    path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(100))
-    with pytest.raises(ValueError, match="IMG_0001.HEIC is a HEIC photo, .* JPEG"):
-        open_image(path)
-
-
 def test_open_file_and_open_picture(tmp_path):
     path = saved(tmp_path, face())
     with path.open("rb") as file:
@@ -327,6 +319,61 @@ def test_transparent_pad():
     pad = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
     pad.paste((0, 0, 0, 255), mask=Image.eval(face(), lambda grey: 255 - grey))
     assert difference(prepare_drawing(pad), face()) < 1
+
+
+def strokes(colour, under=None) -> Image.Image:
+    """The face in strokes of a colour on a transparent ground, whose hidden pixels have the colour `under`."""
+    alpha = Image.eval(face(), lambda grey: 255 - grey)
+    pad = Image.composite(Image.new("RGB", alpha.size, colour), Image.new("RGB", alpha.size, under or colour), alpha)
+    pad.putalpha(alpha)
+    return pad
+
+
+LIGHT_STROKES = {
+    "RGBA": (strokes("white"), "pad.png", {}),
+    "black under it": (strokes("white", "black"), "pad.png", {}),
+    "LA": (strokes("white").convert("LA"), "pad.png", {}),
+    "palette": (strokes("white").quantize(16), "pad.png", {}),
+    "WebP": (strokes("white"), "pad.webp", {"lossless": True}),
+    "lossy WebP": (strokes("white"), "pad.webp", {"quality": 80}),
+    "GIF": (strokes("white", "black").convert("P"), "pad.gif", {}),
+    "yellow chalk": (strokes((255, 240, 120)), "pad.png", {}),
+    "pale blue": (strokes((190, 220, 255), "black"), "pad.png", {}),
+}
+
+
+@pytest.mark.parametrize(("pad", "name", "options"), LIGHT_STROKES.values(), ids=LIGHT_STROKES)
+def test_light_strokes_on_a_transparent_ground(tmp_path, pad, name, options):
+    prepared = prepare_drawing(open_image(saved(tmp_path, pad, name, **options), keep_mode=True))
+    assert difference(prepared, face()) < 4, "the alpha is the drawing"
+
+
+@pytest.mark.parametrize("colour", ["black", "red", "navy", (120, 120, 120)])
+def test_dark_strokes_on_a_transparent_ground(colour):
+    assert difference(prepare_drawing(strokes(colour)), face()) < 4
+
+
+def test_strokes_wiped_out_of_a_sheet():
+    sheet = Image.new("RGBA", (256, 256), "white")
+    sheet.putalpha(face())
+    assert difference(prepare_drawing(sheet), face()) < 4
+
+
+def test_a_sheet_cut_out_is_no_light_stroke():
+    sheet = face().convert("RGBA")
+    sheet.putalpha(Image.new("L", sheet.size, 0))
+    sheet.paste(face().convert("RGBA"), (0, 0), Image.new("L", sheet.size, 0).point(lambda _: 255))
+    cut = Image.new("L", sheet.size, 0)
+    ImageDraw.Draw(cut).rectangle((10, 10, 245, 245), fill=255)
+    sheet.putalpha(cut)
+    assert difference(prepare_drawing(sheet), face()) < 1
+
+
+def test_a_photo_that_the_alpha_alone_shows(tmp_path, portrait):
+    grey = portrait(64, 0).convert("L").point(lambda value: value // 2)
+    photo = Image.new("LA", grey.size, 255)
+    photo.putalpha(grey)
+    assert difference(open_image(saved(tmp_path, photo)), grey) < 1
 
 
 def spotlit(drawing: Image.Image) -> Image.Image:
