@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from psp_hub.generators.banded import can_be_banded, draw_banded
 from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
 from psp_hub.hub.components import Component
@@ -32,27 +33,40 @@ class StyledConv(nn.Module):
         self.register_buffer("noise", torch.zeros(1, 1, size, size))  # the strength is already in it
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
+        return self.convolve(x, w, self.make_noise(len(x), noise_mode, generator))
+
+    def convolve(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """x [N, C_in, H, W], w [N, w_dim], noise [1 or N, 1, H, W] -> [N, C_out, H, W]."""
         x = x * self.modulation(w)  # [N, C_in, H, W]
         if self.depthwise is not None:
             x = self.depthwise(x)
         x = self.conv(x)  # [N, C_out, H, W]
-        if noise_mode == "const":
-            x = x.add_(self.noise)
-        elif noise_mode == "random":
-            # Drawn in float32 on the generator's device, so that a seed means the same noise everywhere.
-            shape, device = (x.shape[0], *self.noise.shape[1:]), generator.device if generator else "cpu"
-            noise = torch.randn(shape, generator=generator, device=device).to(x)
-            x = x.add_(noise * self.noise.std())
+        if noise is not None:
+            x = x.add_(noise)
         return F.leaky_relu_(x, LEAKY_SLOPE)
+
+    def make_noise(self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor | None:
+        """What is added to `number` feature maps: [1 or number, 1, H, W], or None."""
+        if noise_mode == "none":
+            return None
+        if noise_mode == "const":
+            return self.noise
+        # Drawn in float32 on the generator's device, so that a seed means the same noise everywhere.
+        shape, device = (number, *self.noise.shape[1:]), generator.device if generator else "cpu"
+        return torch.randn(shape, generator=generator, device=device).to(self.noise) * self.noise.std()
 
     def preview(self, x: Tensor, w: Tensor) -> Tensor:
         """The same for the means of squares of pixels, [N, C_in, h, w] -> [N, C_out, h, w]; with the stored noise."""
         side = self.noise.shape[-1] // x.shape[-1]  # of the squares
+        x = F.conv2d(x * self.modulation(w), self.preview_kernel(side), padding=1, groups=x.shape[1])
+        return F.leaky_relu_(self.conv(x).add_(F.avg_pool2d(self.noise, side)), LEAKY_SLOPE)
+
+    def preview_kernel(self, side: int) -> Tensor:
+        """The depthwise kernel for the means of squares of `side` pixels, a power of two; [C_in, 1, 3, 3]."""
         kernel = self.depthwise.weight
         for _ in range(side.bit_length() - 1):
             kernel = halve_kernel(kernel)
-        x = F.conv2d(x * self.modulation(w), kernel, padding=1, groups=x.shape[1])
-        return F.leaky_relu_(self.conv(x).add_(F.avg_pool2d(self.noise, side)), LEAKY_SLOPE)
+        return kernel
 
 
 def halve_kernel(kernel: Tensor) -> Tensor:
@@ -104,7 +118,7 @@ class SynthesisNetwork(nn.Module):
         self.gradient_checkpointing = False  # see `enable_gradient_checkpointing` of diffusers' models
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
-        """Draw images.
+        """Draw images; without gradients in bands, which is faster (see `psp_hub.generators.banded`).
 
         Args:
             ws: [N, num_ws, w_dim], one style per layer.
@@ -119,6 +133,9 @@ class SynthesisNetwork(nn.Module):
         """
         check_ws(ws, self.num_ws, self.conv.modulation.in_features)
         check_noise_mode(noise_mode)
+        if can_be_banded(self, ws):
+            largest = 4 * 2 ** len(self.blocks)
+            return draw_banded(self, ws, self.make_noises(len(ws), noise_mode, generator), 2 * largest, largest)
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv(x, ws[:, 0], noise_mode, generator)  # [N, C, 4, 4]
         checkpointed = use_checkpoints(self, noise_mode)
@@ -128,6 +145,13 @@ class SynthesisNetwork(nn.Module):
             # x: [N, C, 8 * 2^i, 8 * 2^i]
         x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, R / 2, R / 2]
         return inverse_haar(x)  # [N, 3, R, R]
+
+    def make_noises(
+        self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None
+    ) -> list[Tensor | None]:
+        """The noise of each styled convolution in turn, see `StyledConv.make_noise`."""
+        convs = [self.conv, *(conv for block in self.blocks for conv in (block.conv1, block.conv2))]
+        return [conv.make_noise(number, noise_mode, generator) for conv in convs]
 
     def preview(self, ws: Tensor, size: int, rough: bool = False) -> Tensor:
         """Draw small images in less time: nearly `forward`'s, averaged over squares of pixels; with the stored noise.
@@ -151,6 +175,8 @@ class SynthesisNetwork(nn.Module):
         if size not in sizes:
             raise ValueError(f"size is {size!r}, expected one of {', '.join(map(str, sizes))}")
         largest = size // 2 if rough else size  # of the feature maps
+        if can_be_banded(self, ws):
+            return draw_banded(self, ws, self.make_noises(len(ws), "const", None), size, largest)
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv(x, ws[:, 0], "const", None)  # [N, C, 4, 4]
         for i, block in enumerate(self.blocks):
