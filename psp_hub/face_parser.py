@@ -62,7 +62,10 @@ class FaceParser(Component):
 
     def half_size_logits(self, images: Tensor) -> Tensor:
         """RGB [N, 3, 256, 256] in [-1, 1] -> [N, 19, 128, 128]; what training looks at."""
-        fine, medium, coarse = self.trunk(images)  # [N, C, 64, 64], [N, C, 32, 32], [N, C, 16, 16]
+        return self.decode(*self.trunk(images))
+
+    def decode(self, fine: Tensor, medium: Tensor, coarse: Tensor) -> Tensor:
+        """What the trunk sees, [N, C, 64, 64], [N, C, 32, 32], [N, C, 16, 16] -> logits [N, 19, 128, 128]."""
         x = self.laterals[2](coarse)  # [N, D, 16, 16]
         x = self.smooth[0](F.interpolate(x, scale_factor=2, mode="bilinear") + self.laterals[1](medium))
         x = self.smooth[1](F.interpolate(x, scale_factor=2, mode="bilinear") + self.laterals[0](fine))
