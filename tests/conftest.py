@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import signal
 import subprocess
@@ -238,6 +239,21 @@ def faces_dir(portrait: Callable[[int, int], Image.Image], tmp_path_factory: pyt
     for i, name in enumerate(("a.png", "b.jpg", "c.jpeg", "d.webp", "e.PNG", "f.png")):
         portrait(200 + 40 * i, i).save(folder / name)
     (folder / "readme.txt").write_text("not a photo")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artists_dir(portrait: Callable[[int, int], Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 drawings with their photos and attributes, as FS2K has them; 1-0009 and 2-0019 are for measuring."""
+    folder = tmp_path_factory.mktemp("artists")
+    lines = []
+    for i, name in enumerate(("1-0001", "1-0009", "2-0002", "2-0019")):
+        photo = portrait(256, i)
+        for part, picture in (("photos", photo), ("sketches", photo.convert("L").filter(ImageFilter.FIND_EDGES))):
+            (folder / part).mkdir(exist_ok=True)
+            picture.save(folder / part / f"{name}.png")
+        lines.append(json.dumps({"name": name, "gender": i % 2, "smile": i % 2, "hair": int(i == 1)}))
+    (folder / "attributes.jsonl").write_text("\n".join(lines))
     return folder
 
 

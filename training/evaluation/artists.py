@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from training.data.folders import FolderPictures, input_reader, match, read, read_photo
+from psp_hub.images.preprocessing import prepare_tensor
+from training.data.folders import FolderPictures, match, read, read_photo
 
 HELD_OUT = "9"
 # Of each attribute: the field of the file, and the number that means that it is shown.
@@ -41,8 +42,7 @@ class ArtistDrawing:
 
     def input(self) -> Tensor:
         """The drawing as the encoder gets it, [1, 256, 256] in [0, 1]."""
-        drawing: Tensor = read(self.sketches, self.positions[0], input_reader("drawing"))
-        return drawing
+        return read(self.sketches, self.positions[0], lambda file: prepare_tensor(file, "drawing"))[0]
 
     def image(self) -> Tensor:
         """The photo, [3, 256, 256] in [-1, 1]."""
