@@ -44,14 +44,19 @@ def try_task(task: str, args: argparse.Namespace, words: list[str]) -> tuple[dic
     return history[0], history[-1], time.monotonic() - began
 
 
-def main() -> None:
+def parse_args(args: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """The flags of this program, and those that go to training/train.py."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--max_train_steps", type=int, default=300)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    args, words = parser.parse_known_args()
+    return parser.parse_known_args(args)
+
+
+def main() -> None:
+    args, words = parse_args()
     rows, worse = [], False
     for task in args.tasks:
         first, last, seconds = try_task(task, args, words)

@@ -1,6 +1,5 @@
 """psp_hub.cli.commands: `psp-hub translate` for every task, refined and saved; `psp-hub decode`."""
 
-import re
 import shlex
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from psp_hub.images.masks import with_hole
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents import mix, random_z, truncate
 from psp_hub.model import STARTERS
+from tests.documents import blocks
 
 ROOT = Path(__file__).parents[2]
 
@@ -253,23 +253,23 @@ def test_a_mask_is_not_overwritten(run, models, photo, tmp_path):
     assert code == 2 and "mask.png is an input and would be lost" in err
 
 
-# The README
+# The page about the command line
 
 
 @pytest.fixture
-def readme_folder(default_generator, tmp_path, monkeypatch) -> Path:
-    """Where the commands of the README can run: beside the package with its examples."""
+def page_folder(default_generator, tmp_path, monkeypatch) -> Path:
+    """Where the commands of a page of the documents can run: beside the package with its examples."""
     (tmp_path / "psp_hub").symlink_to(ROOT / "psp_hub")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.slow
-def test_the_readmes_commands(run, readme_folder):
+def test_the_commands_of_the_page(run, page_folder):
     """As they stand there, but for the number of steps."""
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").split("## The command line")[1].split("\n## ")[0]
-    chapter = chapter.replace("--refine 20", "--refine 1").replace("steps=20", "steps=1")
-    bash, python = ("".join(re.findall(rf"```{kind}\n(.*?)```", chapter, re.DOTALL)) for kind in ("bash", "python"))
+    page = ROOT / "docs" / "command-line.md"
+    bash, python = ("".join(blocks(page, kind)) for kind in ("bash", "python"))
+    bash, python = bash.replace("--refine 20", "--refine 1"), python.replace("steps=20", "steps=1")
     commands = [shlex.split(line) for line in bash.replace("\\\n", " ").splitlines()]
     commands = [words[1:] for words in commands if words[0].endswith("psp-hub")]
     assert [words[0] for words in commands] == ["translate", "translate", "decode", "decode", "translate"]
@@ -282,5 +282,5 @@ def test_the_readmes_commands(run, readme_folder):
     others = [pixels(Path(f"other-{i}.png")) for i in range(3)]
     assert all(not np.array_equal(face, other) for other in others)
     names: dict = {}
-    exec(compile(python, "README.md", "exec"), names)
+    exec(compile(python, page.name, "exec"), names)
     assert np.array_equal(np.asarray(tensor_to_images(names["images"])[0]), again)

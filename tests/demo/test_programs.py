@@ -1,8 +1,7 @@
-"""The examples of the README for programs, against a running page."""
+"""The examples of docs/programs.md, against a running page."""
 
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -13,12 +12,7 @@ from PIL import Image
 
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from tests.browser import OPENER, ROOT, serve
-
-
-def blocks(chapter: str, kind: str) -> list[str]:
-    """The code of one kind in a chapter of the README."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {chapter}\n")[1].split("\n## ")[0]
-    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+from tests.documents import blocks
 
 
 @pytest.fixture
@@ -30,11 +24,12 @@ def page(first_start, tmp_path):
 
 
 @pytest.mark.slow
-def test_programs_of_the_readme(page, tmp_path, monkeypatch):
+def test_programs_of_the_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    (python,), (bash,) = blocks("Programs", "python"), blocks("Programs", "bash")
+    document = ROOT / "docs" / "programs.md"
+    (python,), (bash,) = blocks(document, "python"), blocks(document, "bash")
     names: dict = {}
-    exec(compile(python.replace("http://127.0.0.1:7860", page), "README.md", "exec"), names)
+    exec(compile(python.replace("http://127.0.0.1:7860", page), document.name, "exec"), names)
     assert Image.open(names["face"]).size == Image.open(names["edited"]).size == (1024, 1024)
     assert len(names["variations"]) == 4 and json.loads(Path(names["recipe"]).read_text())["steps"]["smile"] == 1.5
 

@@ -560,9 +560,9 @@ def test_push_and_translate_on_the_command_line(hub, client, portrait, model_dir
     assert "org/nothing" not in hub.repos
 
 
-def test_the_readme(hub, client, portrait, model_dir, tmp_path):
-    """What its section on the Hub says works, in an order in which everything is there when it is needed."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Load and push")[1].split("\n## ")[0]
+def test_the_page(hub, client, portrait, model_dir, tmp_path):
+    """What docs/hub.md says of loading and pushing works, in an order in which everything is there when needed."""
+    section = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8").split("## Load and push")[1].split("\n## ")[0]
     blocks = re.findall(r"```(python|bash)\n(.*?)```", section, re.DOTALL)
     load, push, commands, push_generator, refer_to_it = [code for _, code in blocks]
     shutil.copytree(model_dir, tmp_path / "runs" / "sketch" / "model")

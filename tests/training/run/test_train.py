@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -260,16 +259,6 @@ def test_flags_that_cannot_be_used(arguments, capsys, more, message):
     with pytest.raises(SystemExit):
         parse_args(arguments(*more))
     assert message in " ".join(capsys.readouterr().err.replace("│", "").split())  # without its box
-
-
-def test_the_commands_of_the_readme_have_flags_that_there_are():
-    text = (SCRIPT.parents[1] / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
-    commands = [line.partition(" training/train.py ")[2] for line in lines if " training/train.py " in line]
-    assert len(commands) > 6
-    tasks = [parse_args(shlex.split(words)).task for words in commands]
-    assert set(tasks) >= {"sketch", "super-resolution", "inversion"}
 
 
 def test_a_tracker_that_is_not_installed_is_refused(run, tmp_path):
