@@ -40,6 +40,10 @@ UNLIKE = 75.0  # a pixel is a thin line of its own if its colour is farther than
 FOREIGN = 48.0  # an even area whose colour is farther than this from every class' colour is no class
 MAX_FOREIGN = 0.02  # of all pixels
 MAX_LISTED = 5
+LOSSY = ("JPEG", "AVIF")  # WebP may be either
+OVERSHOOT = 32  # of numbers that went through JPEG, none is greater
+CLOSE_NUMBERS = 2  # what JPEG and smoothing make of a number differs from a neighbour by no more, mostly
+MAX_SPOILT = 0.03  # of the pixels at borders: maps of 32 px or more have less, and JPEG of the best quality twice that
 
 
 def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarray:
@@ -57,11 +61,12 @@ def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarra
         [H, W], uint8, 0 to 18; a map with a side of more than `MAX_SIDE` is thinned out to that.
 
     Raises:
-        ValueError: unknown order, another order for a map of colours, numbers that are no class, areas in other
-            colours (they are listed), or a single class all over.
+        ValueError: unknown order, another order for a map of colours, numbers that are no class or that went through
+            a lossy format, areas in other colours (they are listed), or a single class all over.
     """
     if label_order is not None and label_order not in LABEL_ORDERS:
         raise ValueError(f"label_order is {label_order!r}, expected one of {', '.join(LABEL_ORDERS)}")
+    is_lossy = image.format in LOSSY
     if max(image.size) > MAX_SIDE:
         scale = MAX_SIDE / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.NEAREST)
@@ -69,6 +74,7 @@ def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarra
     shown = np.asarray(image.convert("RGBA"))[..., 3] >= 128 if image.has_transparency_data else np.ones(size, bool)
     numbers = _numbers(image, prefer_colours=label_order is None)
     if numbers is not None:
+        _check_lossless(numbers, is_lossy)
         numbers = _check_numbers(np.where(shown, numbers, BACKGROUND))
         labels = np.array(LABEL_ORDERS[label_order or "celebamask-hq"], np.uint8)[numbers]
     elif label_order in (None, "celebamask-hq"):
@@ -141,6 +147,29 @@ def _has_official_colours(image: Image.Image, used: np.ndarray) -> bool:
         return False
     classes, distances = (table[_codes(palette[used])] for table in _tables())
     return bool(distances.max() <= SURE and len(np.unique(classes)) == len(used))
+
+
+def _check_lossless(numbers: np.ndarray, is_lossy: bool) -> None:
+    """Raise ValueError for numbers that were compressed as if they were colours, or smoothed.
+
+    Between skin (1) and hair (13) either leaves a little of every class: phantom glasses and earrings. Such pixels
+    have hardly an equal neighbour, but one whose number is close.
+    """
+    if numbers.max() >= OVERSHOOT or numbers.max() == 0:  # other mistakes, which have messages of their own
+        return
+    height, width = numbers.shape
+    padded = np.pad(numbers.astype(np.int32), 1, mode="edge")
+    around = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    differences = np.stack([np.abs(padded[y : y + height, x : x + width] - padded[1:-1, 1:-1]) for y, x in around])
+    is_alone = (differences == 0).sum(axis=0) < 2
+    is_close = np.where(differences == 0, OVERSHOOT, differences).min(axis=0) <= CLOSE_NUMBERS
+    share = float((is_alone & is_close).sum() / max((differences > 0).any(axis=0).sum(), 1))
+    if is_lossy or share > MAX_SPOILT:
+        raise ValueError(
+            "The numbers of the label map went through a lossy format, such as JPEG, or were smoothed when it was "
+            f"resized: {share:.0%} of the pixels at borders became other classes. Save the map as PNG, and resize it "
+            "with the nearest neighbour."
+        )
 
 
 def _check_numbers(numbers: np.ndarray) -> np.ndarray:

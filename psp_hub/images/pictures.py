@@ -89,8 +89,9 @@ def _decode(image: Image.Image, name: str, keep_mode: bool) -> Image.Image:
         raise ValueError(f"{name} is too small: {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} expected.")
     with _damage_reported(name):
         image.load()
-        image = ImageOps.exif_transpose(image)
-        return image if keep_mode else flatten(image)
+        upright = ImageOps.exif_transpose(image)
+        upright.format = image.format  # a label map in a lossy format is none
+        return upright if keep_mode else flatten(upright)
 
 
 @contextmanager

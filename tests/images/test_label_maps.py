@@ -20,6 +20,7 @@ from psp_hub.images.label_maps import (
     read_labels,
     resize_labels,
 )
+from psp_hub.images.pictures import open_image
 from psp_hub.images.preprocessing import masked_to_tensor, prepare_labels, prepare_tensor
 
 NUMBER = {name: i for i, name in enumerate(CLASS_NAMES)}
@@ -115,6 +116,41 @@ def test_smoothed_and_compressed_colours(make, limit):
     nearest = np.linalg.norm(colours - np.array(PALETTE), axis=-1).argmin(axis=-1)
     # Halfway between hair and background lies the colour of the lower lip, and so on.
     assert wrong < limit and wrong < 0.4 * (nearest != resize_labels(face(), image.width)).mean()
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return open_image(file, keep_mode=True)
+
+
+def smoothed(image: Image.Image) -> Image.Image:
+    return image.resize((300, 300), Image.Resampling.BILINEAR)
+
+
+LOSSY = {
+    **{f"JPEG {quality}": lambda image, q=quality: encoded(image, "JPEG", quality=q) for quality in (50, 75, 95, 100)},
+    "WebP": lambda image: encoded(image, "WEBP", quality=80),
+    "WebP of the best quality": lambda image: encoded(image, "WEBP", quality=100),
+    "AVIF": lambda image: encoded(image, "AVIF", quality=90),
+    "JPEG saved as PNG": lambda image: Image.fromarray(np.asarray(encoded(image, "JPEG", quality=90))),
+    "three channels": lambda image: encoded(image.convert("RGB"), "JPEG", quality=90),
+    "smoothed": smoothed,
+}
+
+
+@pytest.mark.parametrize("spoil", LOSSY.values(), ids=LOSSY)
+def test_numbers_that_were_compressed_or_smoothed_are_refused(spoil):
+    for numbers in (face(), np.argsort(LABEL_ORDERS["face-parsing"]).astype(np.uint8)[face()]):
+        with pytest.raises(ValueError, match="label map went through a lossy format.*Save the map as PNG"):
+            read_labels(spoil(Image.fromarray(numbers)))
+
+
+@pytest.mark.parametrize("size", [32, 64, 100, 256, 700, 1000])
+def test_numbers_that_were_not_are_read(size):
+    for image in (Image.fromarray(face()).resize((size, size), Image.Resampling.NEAREST), Image.fromarray(face(size))):
+        for kind, options in (("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("GIF", {})):
+            assert SKIN in read_labels(encoded(image, kind, **options))
 
 
 def test_transparent_is_background():
