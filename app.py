@@ -13,6 +13,7 @@ import torch
 from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.demo.mix.recipes import Painter
 from psp_hub.demo.page import LAUNCH_OPTIONS, PLACES, build_demo, painter_of, sort_models
+from psp_hub.demo.proxies import without_proxies
 from psp_hub.demo.space import default_address, move_to_gpu
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.face_parser import FaceParser
@@ -103,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Visitors get the first sentence: the rest is of this computer, such as paths.
         demo = build_demo(models, face_parser, painter, [problem.partition(". ")[0] for problem in problems])
         options = LAUNCH_OPTIONS | {"server_name": args.host, "server_port": args.port, "prevent_thread_lock": True}
-        _, url, _ = demo.launch(**options)
+        with without_proxies():
+            _, url, _ = demo.launch(**options)
     except (ValueError, OSError) as error:  # OSError: the generator cannot be fetched, or the port is taken
         sys.exit(f"{parser.prog}: {error}")
     print(f"Open {url} in a browser; Ctrl-C ends.", flush=True)  # noqa: T201

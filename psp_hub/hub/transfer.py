@@ -35,6 +35,8 @@ from huggingface_hub.utils import httpx
 CARD_NAME = "README.md"
 LIBRARY_NAME = "psp-hub"
 REPO_ID = r"\w[\w.-]*/\w[\w.-]*"  # owner/name
+# The only library that the Hub's client misses, and not before it is asked to connect.
+SOCKS = "a SOCKS proxy is set (ALL_PROXY), and needs `pip install socksio`; or unset it"
 LOG_IN = "log in with `hf auth login`, or pass a token"
 
 
@@ -192,6 +194,8 @@ def explained(repo_id: str, revision: str | None) -> Iterator[None]:
         raise again(error, f"the Hub refuses to read {repo_id}: {error}") from error
     except httpx.TransportError as error:
         raise ConnectionError(f"no connection to the Hub while reading {repo_id}, try again: {error}") from error
+    except ImportError as error:
+        raise ConnectionError(f"no connection to the Hub while reading {repo_id}: {SOCKS}") from error
     except OSError as error:  # a file of another size than announced, a full disk
         raise OSError(f"downloading {repo_id} failed, try again: {error}") from error
 
@@ -281,5 +285,7 @@ def explained_push(repo_id: str) -> Iterator[None]:
             advice = f"check the name of the owner, and {LOG_IN} that may write there"
             raise again(error, f"this token may not write to {repo_id}: {advice}. {error}") from error
         raise again(error, f"the Hub refuses the push to {repo_id}: {error}") from error
+    except ImportError as error:
+        raise ConnectionError(f"no connection to the Hub while writing {repo_id}: {SOCKS}") from error
     except (httpx.TransportError, OfflineModeIsEnabled) as error:
         raise ConnectionError(f"no connection to the Hub while pushing {repo_id}: {error}") from error
