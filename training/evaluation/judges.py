@@ -93,5 +93,4 @@ def load_judges(args: argparse.Namespace, device: str | torch.device = "cpu") ->
 
 def last_layer(distance: PerceptualDistance) -> Callable[[Tensor], Tensor]:
     """Function: pictures [N, 3, 256, 256] -> the trunk's last features, averaged over the pixels, [N, D]."""
-    network = distance.net  # of the lpips package: a trunk and the scaling of its input
-    return lambda images: network.net(network.scaling_layer(images))[-1].mean(dim=(2, 3))
+    return lambda images: distance.features(images)[-1].mean(dim=(2, 3))

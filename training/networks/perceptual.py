@@ -1,38 +1,68 @@
-"""Perceptual distances through the `lpips` package: LPIPS (Zhang et al. 2018, arXiv:1801.03924), and unweighted."""
+"""Perceptual distances: LPIPS (Zhang et al. 2018, arXiv:1801.03924), and the same without its learned weights.
+
+Written out here in torch alone. The package `lpips` gives its file of learned weights; it is not imported, as it would
+import torchvision, whose compiled part the package index pairs with other builds of torch than that for the CPU.
+"""
 
 import importlib.util
-import re
-import sys
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.networks.frozen import Frozen, freeze
+from training.networks.hed import VGG_BLOCKS
 from training.networks.weights import find_weights, read_weights
 
-# Each trunk, and the file that torchvision keeps its weights in.
-TRUNKS = {"alex": ("AlexNet", "alexnet-owt-7be5be79.pth"), "vgg": ("VGG16", "vgg16-397923af.pth")}
 DOWNLOADS = "https://download.pytorch.org/models"
+# What LPIPS makes of pictures in [-1, 1] before the trunk sees them: about ImageNet's normalisation.
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+EPSILON = 1e-10  # of the length of a pixel's features
 
 
-def make_torchvision_importable() -> None:
-    """Declare torchvision's compiled operations where they cannot be loaded.
+class Convolution(NamedTuple):
+    """One of a trunk, each followed by a ReLU."""
 
-    The package index pairs a CPU build of torch with a CUDA build of torchvision; lpips imports torchvision for its
-    Python code alone, so it is enough that the operations exist. Nothing is done on a healthy installation.
-    """
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or "torchvision" in sys.modules:
-        return
-    root = Path(next(iter(spec.submodule_search_locations)))
-    try:
-        torch.ops.load_library(str(next(root.glob("_C*"))))
-    except (OSError, StopIteration):
-        source = (root / "_meta_registrations.py").read_text(encoding="utf-8")
-        for name in sorted(set(re.findall(r'register_fake\("torchvision::(\w+)"\)', source))):
-            torch.library.define(f"torchvision::{name}", "(Tensor x) -> Tensor")
+    number: int  # torchvision's, in `features.N.weight`
+    width: int
+    size: int = 3
+    stride: int = 1
+    padding: int = 1
+
+
+class TrunkSpec(NamedTuple):
+    """A network for classes of pictures, as far as LPIPS looks at it: five stages, whose last features count."""
+
+    title: str
+    file: str  # that torchvision keeps its weights in
+    pool_size: int  # of the max pooling with stride 2 ...
+    pooled: tuple[bool, ...]  # ... before a stage
+    stages: tuple[tuple[Convolution, ...], ...]
+
+
+def vgg_stages() -> tuple[tuple[Convolution, ...], ...]:
+    """Two or three convolutions in each, numbered with their ReLUs and the pooling after the stage."""
+    stages, number = [], 0
+    for widths in VGG_BLOCKS:
+        stages.append(tuple(Convolution(number + 2 * i, width) for i, width in enumerate(widths)))
+        number += 2 * len(widths) + 1
+    return tuple(stages)
+
+
+ALEX_STAGES = (
+    (Convolution(0, 64, 11, 4, 2),),
+    (Convolution(3, 192, 5, 1, 2),),
+    (Convolution(6, 384),),
+    (Convolution(8, 256),),
+    (Convolution(10, 256),),
+)
+TRUNKS = {
+    "alex": TrunkSpec("AlexNet", "alexnet-owt-7be5be79.pth", 3, (False, True, True, False, False), ALEX_STAGES),
+    "vgg": TrunkSpec("VGG16", "vgg16-397923af.pth", 2, (False, True, True, True, True), vgg_stages()),
+}
 
 
 def find_trunk(net: str, trunk: str | Path | None = None) -> Path:
@@ -50,7 +80,7 @@ def find_trunk(net: str, trunk: str | Path | None = None) -> Path:
         raise ValueError(f"unknown LPIPS trunk {net!r}, expected one of {', '.join(TRUNKS)}")
     if trunk is not None:
         return find_weights(trunk)
-    title, file = TRUNKS[net]
+    title, file = TRUNKS[net].title, TRUNKS[net].file
     path = Path(torch.hub.get_dir(), "checkpoints", file)
     if not path.is_file():
         raise ValueError(
@@ -61,14 +91,68 @@ def find_trunk(net: str, trunk: str | Path | None = None) -> Path:
     return path
 
 
+class Trunk(nn.Module):
+    """The convolutions of a `TrunkSpec`, under torchvision's names."""
+
+    def __init__(self, spec: TrunkSpec):
+        super().__init__()
+        self.spec, self.features, channels = spec, nn.ModuleDict(), 3
+        for number, width, *geometry in (convolution for stage in spec.stages for convolution in stage):
+            self.features[str(number)] = nn.Conv2d(channels, width, *geometry)
+            channels = width
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[N, 3, H, W] to the features after each stage, [N, C_i, H_i, W_i]."""
+        found = []
+        for pooled, stage in zip(self.spec.pooled, self.spec.stages, strict=True):
+            if pooled:
+                x = F.max_pool2d(x, self.spec.pool_size, 2)
+            for convolution in stage:
+                x = F.relu(self.features[str(convolution.number)](x))
+            found.append(x)
+        return found
+
+
+def filled_trunk(net: str, stored: Mapping[str, Tensor], path: str | Path) -> Trunk:
+    """A trunk with the weights that are stored in a file.
+
+    Raises:
+        ValueError: the file lacks some of them, or has them in other shapes.
+    """
+    spec = TRUNKS[net]
+    with torch.device("meta"):  # to lose no time on random weights
+        trunk = Trunk(spec)
+    wanted = trunk.state_dict()
+    if missing := sorted(wanted.keys() - stored.keys()):
+        raise ValueError(f"{path} lacks {missing}, expected the convolutions of {spec.title}")
+    for name, value in wanted.items():
+        if stored[name].shape != value.shape:
+            raise ValueError(f"{path}: {name} is {[*stored[name].shape]}, expected {[*value.shape]}")
+    trunk.load_state_dict({name: stored[name].float() for name in wanted}, assign=True)
+    return trunk
+
+
+def learned_weights(net: str) -> list[Tensor]:
+    """What each channel of each stage counts in LPIPS v0.1: five of [C_i, 1, 1].
+
+    Raises:
+        ValueError: the package that has them is not installed.
+    """
+    package = importlib.util.find_spec("lpips")
+    if package is None or package.origin is None:
+        raise ValueError("LPIPS needs the weights that the package lpips ships: pip install 'psp-hub[training]'")
+    stored = read_weights(Path(package.origin).parent / "weights" / "v0.1" / f"{net}.pth")
+    return [stored[f"lin{i}.model.1.weight"][0] for i in range(len(TRUNKS[net].stages))]
+
+
 class PerceptualDistance(Frozen):
-    """Squared difference of unit-length features, averaged over the pixels and summed over five layers.
+    """Squared difference of unit-length features, averaged over the pixels and summed over five stages.
 
     With `weighted`, each channel counts as people were found to see it, which is LPIPS v0.1. Those weights belong to
     torchvision's trunks; with another trunk they are left out, and the figure is called perceptual, not LPIPS.
 
     Args:
-        trunk: safetensors or `.pth` with the convolutions of the network under torchvision's names
+        path: safetensors or `.pth` with the convolutions of the network under torchvision's names
             (`features.N.weight`).
         net: `alex` or `vgg`.
         weighted: LPIPS rather than the unweighted distance.
@@ -77,35 +161,30 @@ class PerceptualDistance(Frozen):
         ValueError: the file lacks some of them, has them in other shapes, or is of a network that LPIPS does not know.
     """
 
-    def __init__(self, trunk: str | Path, net: str = "vgg", weighted: bool = False):
+    def __init__(self, path: str | Path, net: str = "vgg", weighted: bool = False):
         super().__init__()
-        make_torchvision_importable()
-        import lpips  # a heavy import that only this module needs
-
         self.name = "lpips" if weighted else "perceptual"
-        # On no device, to lose no time on random weights; lpips calls torchvision in a way that it warns of.
-        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-            self.net = lpips.LPIPS(net=net, lpips=weighted, pretrained=False, pnet_rand=True, verbose=False)
-        self.net.scaling_layer = lpips.ScalingLayer()
-        if weighted:
-            learned = read_weights(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth")
-            for name, value in learned.items():  # such as lin0.model.1.weight
-                self.net.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(value)
-        stored = read_weights(trunk)
+        stored = read_weights(path)
         if weighted and (other := sorted({key.split(".")[0] for key in stored} - {"features", "classifier"})):
-            raise ValueError(f"{trunk} also has {other}: not torchvision's network, use it with --lpips_unweighted")
-        # lpips splits the trunk into slices, and keeps torchvision's numbers inside them.
-        wanted = self.net.net.state_dict()
-        names = {key: f"features.{key.split('.', 1)[1]}" for key in wanted}
-        if missing := sorted(set(names.values()) - stored.keys()):
-            raise ValueError(f"{trunk} lacks {missing}, expected the convolutions of {TRUNKS[net][0]}")
-        for key, name in names.items():
-            if stored[name].shape != wanted[key].shape:
-                raise ValueError(f"{trunk}: {name} is {[*stored[name].shape]}, expected {[*wanted[key].shape]}")
-        trunk_state = {key: stored[name].float() for key, name in names.items()}
-        self.net.net.load_state_dict(trunk_state, strict=True, assign=True)
+            raise ValueError(f"{path} also has {other}: not torchvision's network, use it with --lpips_unweighted")
+        self.trunk = filled_trunk(net, stored, path)
+        for name, values in (("shift", SHIFT), ("scale", SCALE)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
+        for i, weight in enumerate(learned_weights(net) if weighted else []):
+            self.register_buffer(f"weight_{i}", weight)
         freeze(self)
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What the trunk sees in images [N, 3, H, W] in [-1, 1], after each stage: [N, C_i, H_i, W_i]."""
+        return self.trunk((images - self.shift) / self.scale)
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distances [N] between images [N, 3, H, W] in [-1, 1]."""
-        return self.net(x, y).flatten()
+        """Distances [N] between images [N, 3, H, W] in [-1, 1] (equation 1)."""
+        total = x.new_zeros(len(x))
+        for i, pair in enumerate(zip(self.features(x), self.features(y), strict=True)):
+            one, other = (part / (part.norm(dim=1, keepdim=True) + EPSILON) for part in pair)
+            difference = (one - other).square()
+            if self.name == "lpips":
+                difference = difference * self.get_buffer(f"weight_{i}")
+            total = total + difference.sum(dim=1).mean(dim=(1, 2))
+        return total

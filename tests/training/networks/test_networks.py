@@ -135,10 +135,10 @@ def test_perceptual_distance(distance, images):
 
 
 def test_perceptual_distance_uses_the_given_trunk(distance, detector, images):
-    """The first layer's part, by hand; lpips expects ImageNet's normalisation as torchvision does."""
+    """The first stage, by hand."""
     x = F.interpolate(images[:1], 64)
-    features = distance.net.net(distance.net.scaling_layer(x))[0]
-    scaled = distance.net.scaling_layer(x)
+    features = distance.features(x)[0]
+    scaled = (x - distance.shift) / distance.scale
     expected = detector.features["2"](detector.features["0"](scaled).relu()).relu()
     torch.testing.assert_close(features, expected)
 
@@ -203,7 +203,7 @@ def test_lpips_against_the_formula(net, weighted, alex_file, edge_detector_file,
 def test_lpips_has_a_gradient_where_nothing_is_seen(alex_file):
     """The length of a feature vector of zeros has none, but the ReLU below it stops that."""
     distance = PerceptualDistance(alex_file, "alex", weighted=True)
-    for name, value in distance.net.net.named_parameters():
+    for name, value in distance.trunk.named_parameters():
         if name.endswith("bias"):
             value.fill_(-100)
     x = torch.zeros(1, 3, 64, 64, requires_grad=True)
