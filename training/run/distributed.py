@@ -1,13 +1,13 @@
 """What several processes share besides gradients, so that they train as one process on the whole batch would."""
 
-import ctypes
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from training.settings.run import BatchNormMode
+
+kept_groups: list[object] = []
 
 
 def num_processes() -> int:
@@ -17,11 +17,13 @@ def num_processes() -> int:
 def keep_process_group() -> None:
     """Keep the group of processes until this process is gone, whoever else lets go of it.
 
-    torch 2.13 may hang at the end of a run: the last to let go of a gloo group (DistributedDataParallel, as a rule)
-    waits for the group's thread while it holds Python's lock, and that thread needs the lock to drop its last work.
+    For torch 2.13, which may hang at the end of a run: the last to let go of a gloo group (DistributedDataParallel, as
+    a rule) waits for the group's thread while it holds Python's lock, and that thread needs the lock to drop its last
+    work. `run_to_exit` ends the process without taking this module apart. Both can go once the destructor of
+    ProcessGroupGloo lets go of the lock: when the test that shows the thread's end without this passes for long.
     """
     if dist.is_available() and dist.is_initialized():
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(dist.group.WORLD))
+        kept_groups.append(dist.group.WORLD)
 
 
 def process_mean(value: Tensor) -> Tensor:
@@ -45,6 +47,15 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     Every process must bring the same number of examples. Parameters and buffers are those of BatchNorm2d.
     """
 
+    @classmethod
+    def like(cls, layer: nn.BatchNorm2d) -> "SharedBatchNorm2d":
+        """One with the parameters and buffers of a layer: the same tensors."""
+        shared = cls(layer.num_features, layer.eps, layer.momentum, device="meta").train(layer.training)
+        shared.weight, shared.bias = layer.weight, layer.bias
+        for name, value in layer.named_buffers():
+            setattr(shared, name, value)
+        return shared
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or num_processes() == 1:
             return super().forward(x)
@@ -62,10 +73,12 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 def share_batch_norm(module: nn.Module) -> None:
-    """Make all batch norms in a module `SharedBatchNorm2d`, with the same parameters and buffers."""
-    for child in module.modules():
+    """Replace all batch norms in a module by `SharedBatchNorm2d`, with the same parameters and buffers."""
+    for name, child in module.named_children():
         if type(child) is nn.BatchNorm2d:
-            child.__class__ = SharedBatchNorm2d
+            setattr(module, name, SharedBatchNorm2d.like(child))
+        else:
+            share_batch_norm(child)
 
 
 def freeze_batch_norm(module: nn.Module) -> None:

@@ -24,7 +24,9 @@ def test_alone_nothing_changes():
     assert process_mean(value) == 3 and not process_mean(value).requires_grad
     plain, shared = network(), network()
     shared.load_state_dict(plain.state_dict())
+    parameters = list(shared.parameters())
     prepare_batch_norm(shared, "synced", CPU, 2)
+    assert all(new is old for new, old in zip(shared.parameters(), parameters, strict=True))
     assert [type(layer) for layer in (shared[1], shared[2][0])] == [SharedBatchNorm2d] * 2
     x = torch.randn(3, 1, 4, 4)
     assert torch.equal(shared(x), plain(x)) and torch.equal(shared.eval()(x), plain.eval()(x))
@@ -85,7 +87,8 @@ run_to_exit(main)
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert result.returncode == code
     assert result.stdout.split("\n")[0] == "done"
-    assert ("torn down" in result.stdout) == (torn_down or code == 1)
+    assert ("torn down" in result.stdout) == torn_down
+    assert ("ZeroDivisionError" in result.stderr) == (code == 1)
 
 
 @pytest.mark.slow
