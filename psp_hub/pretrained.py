@@ -190,8 +190,14 @@ class Pretrained(
         evaluation: dict[str, Any] | None = None,
         variant: str | None = None,
         include_generator: bool = False,
+        training: str = "",
     ) -> ModelCard:
-        """The card of this model as `repo_id`; arguments as in `push_to_hub`."""
+        """The card of this model as `repo_id`.
+
+        Args:
+            repo_id, evaluation, variant, include_generator: as in `push_to_hub`.
+            training: what is said of the run that made the model, such as `psp_hub.hub.cards.training_text`.
+        """
         facts = {
             "Input": f"`{self.config.input_kind}`, channels: {self.in_channels}",
             "Output": f"{self.generator.resolution} x {self.generator.resolution} pixels",
@@ -200,4 +206,4 @@ class Pretrained(
             "Parameters of the generator": f"{self.generator.num_parameters():,}",
         }
         config = replace(self.config, base_generator=None) if include_generator else self.config
-        return cards.model_card(repo_id, config, facts, evaluation, variant)
+        return cards.model_card(repo_id, config, facts, evaluation, variant, training)

@@ -34,6 +34,7 @@ def model_card(
     facts: dict[str, str],
     evaluation: dict[str, Any] | None = None,
     variant: str | None = None,
+    training: str = "",
 ) -> ModelCard:
     """Write the card of a model.
 
@@ -43,6 +44,7 @@ def model_card(
         facts: shown as a table, such as {"Parameters of the encoder": "8.2 M"}.
         evaluation: measured figures, as `training/evaluate.py` writes them to evaluation.json.
         variant: that is pushed, for the snippet.
+        training: a section on the run that made it, see `training_text`.
     """
     metadata = {"tags": [*TAGS, config.task], **LICENSE}
     generator = "which is in this repository"
@@ -66,7 +68,7 @@ model(Image.open("input.png")).images[0].save("output.png")
 ```
 
 {table(facts)}
-{figures(evaluation)}{LIMITS}"""
+{figures(evaluation)}{training}{LIMITS}"""
     return write(metadata, text)
 
 

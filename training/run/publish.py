@@ -18,7 +18,6 @@ from training.settings.flags import by_name
 from training.settings.run import TrainingSettings
 
 PICTURE_NAME = "validation.png"
-LIMITS_TITLE = "## Limits\n"  # what the card says of the training stands before it
 # Flags that say nothing of the result: where it lies on this machine, and who pushes it.
 PRIVATE_FLAGS = (
     "output_dir",
@@ -63,10 +62,9 @@ def publish(run: Run) -> CommitInfo:
         shows = hub.hub_pictures or generated(run)
         if shows:
             shutil.copyfile(output_dir / f"validation-{best['step']:06d}.png", folder / PICTURE_NAME)
-        card = model.generate_model_card(hub.hub_model_id)
         picture = PICTURE_NAME if shows else None
         text = cards.training_text(run.data.description, run.losses.weights, best, command(run.settings), picture)
-        card.text = card.text.replace(LIMITS_TITLE, text + LIMITS_TITLE)
+        card = model.generate_model_card(hub.hub_model_id, training=text)
         (folder / CARD_NAME).write_text(str(card), encoding="utf-8")
         return push_folder(
             folder,
