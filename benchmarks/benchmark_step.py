@@ -28,12 +28,12 @@ from psp_hub.generators.base import Generator
 from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.memory import keep_freed_memory
 from psp_hub.tasks import get_task
-from training.losses import TrainingLosses, WError
+from training.losses import Drawing, LossNetworks, TrainingLosses, WError
 from training.losses.identity import IdentityLoss
 from training.networks.arcface import ArcFace
 from training.networks.frozen import freeze
 from training.networks.mobilefacenet import FaceRecogniser
-from training.networks.perceptual import PerceptualDistance
+from training.networks.perceptual import TRUNKS, PerceptualDistance, Trunk
 
 TASK = "inversion"
 ROWS = {
@@ -42,18 +42,12 @@ ROWS = {
     "paper": "original encoder, StyleGAN2 256 px, losses of the pictures",
 }
 WARM_UP = 1
-# Convolutions of AlexNet, by torchvision's numbers: outputs, inputs, kernel size.
-ALEXNET = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
 
 
 def alexnet_distance() -> PerceptualDistance:
     """LPIPS with random features."""
-    state = {}
-    for number, (width, channels, size) in ALEXNET.items():
-        state[f"features.{number}.weight"] = torch.randn(width, channels, size, size) * 0.05
-        state[f"features.{number}.bias"] = torch.zeros(width)
     with tempfile.TemporaryDirectory() as folder:
-        save_file(state, Path(folder) / "alexnet.safetensors")
+        save_file(Trunk(TRUNKS["alex"]).state_dict(), Path(folder) / "alexnet.safetensors")
         return PerceptualDistance(Path(folder) / "alexnet.safetensors", "alex", weighted=True)
 
 
@@ -65,13 +59,14 @@ def build(row: str, args: argparse.Namespace) -> tuple[nn.Module, TrainingLosses
     else:
         generator = load_generator("mobilestylegan-ffhq")
         encoder = PSPEncoder(in_channels=3, num_ws=generator.num_ws, w_dim=generator.w_dim)
-    options = {"bf16": args.mixed_precision == "bf16", "decode_batch_size": args.decode_batch_size}
+    drawing = Drawing(bf16=args.mixed_precision == "bf16", batch_size=args.decode_batch_size)
     if row == "light":
-        losses = TrainingLosses(generator, {"w": 1.0}, w_error=WError(generator))
+        losses = TrainingLosses(generator, {"w": 1.0}, LossNetworks(WError(generator)))
     else:
         weights = {name: value for name, value in get_task(TASK).loss_weights.items() if name != "w"}
         recogniser = IdentityLoss(freeze(ArcFace() if row == "paper" else FaceRecogniser()))
-        losses = TrainingLosses(generator, weights, distance=alexnet_distance(), identity=recogniser, **options)
+        networks = LossNetworks(distance=alexnet_distance(), identity=recogniser)
+        losses = TrainingLosses(generator, weights, networks, drawing)
     if args.gradient_checkpointing:
         generator.enable_gradient_checkpointing()
     return encoder.train().to(memory_format=torch.channels_last), losses, generator

@@ -4,7 +4,7 @@ from psp_hub.model import PSPModel
 from psp_hub.tasks import LOSSES, TaskSpec
 from training.losses.identity import IdentityLoss, StyleIdentityLoss
 from training.losses.layout import LayoutLoss
-from training.losses.total import TrainingLosses
+from training.losses.total import Drawing, LossNetworks, TrainingLosses
 from training.losses.w_error import WError
 from training.networks.identity import IdentityFromW
 from training.networks.layout import LayoutHead
@@ -69,14 +69,8 @@ def build_losses(settings: LossSettings, task: TaskSpec, model: PSPModel, has_pa
     if "layout" in weights:
         networks["layout"] = LayoutLoss(LayoutHead.from_file(files.layout_net), files.layout_share)
     small = SmallSynthesis.from_file(drawing.decode_net, generator) if drawing.decode_net else None
-    losses = TrainingLosses(
-        generator,
-        weights,
-        **networks,
-        small=small,
-        bf16=drawing.decode_precision == "bf16",
-        decode_batch_size=drawing.decode_batch_size,
-    ).to(model.device)
+    how = Drawing(small, drawing.decode_precision == "bf16", drawing.decode_batch_size)
+    losses = TrainingLosses(generator, weights, LossNetworks(**networks), how).to(model.device)
     if drawing.gradient_checkpointing and losses.needs_images:
         generator.enable_gradient_checkpointing()
     return losses

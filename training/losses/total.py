@@ -1,10 +1,12 @@
 """The weighted sum of all losses (pSp, section 3.2)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from psp_hub.generators.base import Generator
 from psp_hub.tasks import LOSSES
@@ -19,7 +21,7 @@ from training.networks.perceptual import PerceptualDistance
 from training.networks.small_generator import SmallSynthesis
 
 IMAGE_LOSSES = ("l2", "lpips", "id", "l2_crop", "lpips_crop")
-# The network that a loss needs: an argument of `TrainingLosses`.
+# The network that a loss needs: a field of `LossNetworks`.
 NETWORKS = {
     "w": "w_error",
     "lpips": "distance",
@@ -36,18 +38,56 @@ def enlarged(images: Tensor) -> Tensor:
     return F.interpolate(images, size=LOSS_SIZE, mode="bilinear", align_corners=False)
 
 
+@dataclass(frozen=True)
+class LossNetworks:
+    """The networks of the losses in `NETWORKS`; only those of the losses that a run has are needed."""
+
+    w_error: WError | None = None
+    distance: PerceptualDistance | None = None
+    identity: IdentityLoss | None = None
+    style_identity: StyleIdentityLoss | None = None
+    layout: LayoutLoss | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the pictures are drawn that losses look at.
+
+    Args:
+        small: draws in place of the generator, in fewer pixels; the targets are then made as coarse.
+        bf16: draw in bfloat16, for speed and memory; the losses themselves stay in float32.
+        batch_size: how many pictures are drawn at once; None for the whole batch. Fewer need less memory and give the
+            same losses.
+    """
+
+    small: SmallSynthesis | None = None
+    bf16: bool = False
+    batch_size: int | None = None
+
+
+class KnownGradient(torch.autograd.Function):
+    """A loss that was followed back to `delta` before, when it was computed in slices."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, delta: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        """Args: `loss` [], a function of `delta` with this `gradient`, both without a graph."""
+        ctx.save_for_backward(gradient)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, factor: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return factor * gradient, None, None
+
+
 class TrainingLosses(Frozen):
     """All losses of a run; those of weight 0 are not computed.
 
     Args:
         generator: frozen here; drawn with only if a loss looks at images.
         weights: of each loss, one of `psp_hub.tasks.LOSSES`, `identity` or `layout`.
-        w_error, distance, identity, style_identity, layout: the networks of `w`, `lpips` and `lpips_crop`, `id`,
-            `identity`, `layout`.
-        small: draws in place of the generator, in fewer pixels; the targets are then made as coarse.
-        bf16: draw in bfloat16, for speed and memory; the losses themselves stay in float32.
-        decode_batch_size: how many pictures are drawn at once; None for the whole batch. Fewer need less memory and
-            give the same losses.
+        networks: that these losses look through.
+        drawing: how pictures are drawn for them.
 
     Raises:
         ValueError: an unknown loss, or one whose network is missing.
@@ -57,15 +97,8 @@ class TrainingLosses(Frozen):
         self,
         generator: Generator,
         weights: Mapping[str, float],
-        *,
-        w_error: WError | None = None,
-        distance: PerceptualDistance | None = None,
-        identity: IdentityLoss | None = None,
-        style_identity: StyleIdentityLoss | None = None,
-        layout: LayoutLoss | None = None,
-        small: SmallSynthesis | None = None,
-        bf16: bool = False,
-        decode_batch_size: int | None = None,
+        networks: LossNetworks = LossNetworks(),
+        drawing: Drawing = Drawing(),
     ):
         super().__init__()
         known = (*LOSSES, "identity", "layout")
@@ -73,12 +106,12 @@ class TrainingLosses(Frozen):
             raise ValueError(f"unknown losses {sorted(unknown)}, expected some of {', '.join(known)}")
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
         self.generator = generator.requires_grad_(False)
-        self.w_error, self.distance, self.identity, self.style_identity = w_error, distance, identity, style_identity
-        self.layout, self.small = layout, small
+        for name, network in vars(networks).items():
+            setattr(self, name, network)
+        self.small, self.bf16, self.decode_batch_size = drawing.small, drawing.bf16, drawing.batch_size
         for name in self.weights:
             if name in NETWORKS and getattr(self, NETWORKS[name]) is None:
                 raise ValueError(f"the loss {name} needs {NETWORKS[name]}, got None")
-        self.bf16, self.decode_batch_size = bf16, decode_batch_size
         self.eval()
 
     @property
@@ -148,8 +181,8 @@ class TrainingLosses(Frozen):
                 gradients.append(torch.autograd.grad(share * loss, some)[0])
             total = total + share * loss.detach()
             figures = {name: figures.get(name, 0) + share * value for name, value in values.items()}
-        if gradients:  # a term of value 0 that has this gradient
-            total = total + (torch.cat(gradients) * (delta - delta.detach())).sum()
+        if gradients:
+            total = KnownGradient.apply(delta, total, torch.cat(gradients))
         return total, figures
 
     def compare(self, delta: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

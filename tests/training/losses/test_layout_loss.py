@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from psp_hub.tasks import get_task
-from training.losses import TrainingLosses
+from training.losses import LossNetworks, TrainingLosses
 from training.losses.build import loss_weights
 from training.losses.layout import LayoutLoss
 from training.networks.layout import LayoutHead, early_features
@@ -39,7 +39,7 @@ def labels():
 def test_the_loss_is_that_of_part_of_the_batch(generator, head, labels):
     delta = torch.randn(3, generator.num_ws, 32).requires_grad_()
     weights = {"layout": 0.5}
-    losses = TrainingLosses(generator, weights, layout=LayoutLoss(head, share=0.5)).train()
+    losses = TrainingLosses(generator, weights, LossNetworks(layout=LayoutLoss(head, share=0.5))).train()
     total, parts = losses(delta, {"labels": labels})
     logits = head(early_features(generator, delta[:2] + generator.w_avg))  # half of three, rounded up
     expected = F.cross_entropy(F.interpolate(logits, scale_factor=4), labels[:2].long())

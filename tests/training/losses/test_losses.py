@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from psp_hub.latents import random_z
 from tests.golden_weights import relative_error
-from training.losses import TrainingLosses, WError
+from training.losses import Drawing, LossNetworks, TrainingLosses, WError
 from training.losses.identity import IdentityLoss, StyleIdentityLoss
 from training.losses.pixels import l2
 from training.losses.regularisation import w_norm
@@ -78,7 +78,7 @@ def make_losses(tiny_generator, w_loss, distance, recogniser, identity_net):
     def make(**weights: float) -> TrainingLosses:
         networks = {"w_error": w_loss, "distance": distance, "identity": IdentityLoss(recogniser)}
         networks["style_identity"] = StyleIdentityLoss(identity_net, tiny_generator.w_avg)
-        return TrainingLosses(tiny_generator, weights, **networks)
+        return TrainingLosses(tiny_generator, weights, LossNetworks(**networks))
 
     return make
 
@@ -365,7 +365,7 @@ def test_pictures_are_compared_at_256_px(make_losses, make_generator):
 
 def test_drawing_in_bf16_is_close(tiny_generator, two):
     exact = TrainingLosses(tiny_generator, {"l2": 1}).decode(two)
-    half = TrainingLosses(tiny_generator, {"l2": 1}, bf16=True).decode(two)
+    half = TrainingLosses(tiny_generator, {"l2": 1}, drawing=Drawing(bf16=True)).decode(two)
     assert half.dtype == torch.float32 and not torch.equal(half, exact)
     assert (half - exact).square().mean() < 1e-3 * exact.var()
     assert reached(half.square().mean(), two) == [True] * 2

@@ -14,7 +14,7 @@ from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.model import PSPModel
 from psp_hub.tasks import get_task
 from training.data.pairs import PairStore, sample_pairs, write_shard
-from training.losses import TrainingLosses, build_losses
+from training.losses import Drawing, TrainingLosses, build_losses
 from training.networks.small_generator import SmallSynthesis
 from training.recipes import fit_small_generator, make_pairs
 from training.settings.flags import parse
@@ -85,7 +85,7 @@ def test_what_cannot_be_drawn_small_is_refused(generator, tmp_path):
 def test_losses_compare_with_targets_as_coarse(generator):
     """A target that differs only in what the small picture cannot show costs nothing."""
     small = SmallSynthesis(generator, 16)
-    losses = TrainingLosses(generator, {"l2": 1.0}, small=small)
+    losses = TrainingLosses(generator, {"l2": 1.0}, drawing=Drawing(small))
     delta = styles(generator).requires_grad_()
     drawn = small(delta + generator.w_avg)  # [3, 3, 32, 32]
     stripes = torch.tensor([0.5, -0.5]).repeat(128)

@@ -32,7 +32,7 @@ from psp_hub.trunk import IR_SE50, Trunk
 from training import train as program
 from training.data.examples import Examples, Pairs
 from training.data.pairs import PairStore
-from training.losses import TrainingLosses, WError
+from training.losses import LossNetworks, TrainingLosses, WError
 from training.networks.arcface import ArcFace
 from training.networks.identity import IdentityFromW
 from training.networks.mobilefacenet import FaceRecogniser
@@ -567,7 +567,8 @@ def test_validation_error_of_known_answers(tiny_model, data):
 
 def test_figures_are_means_over_examples_and_do_not_depend_on_processes(tiny_model, data):
     """Two parts of the examples, measured apart in batches of other sizes, give what all of them give at once."""
-    losses = TrainingLosses(tiny_model.generator, {"w": 1.0, "w_norm": 0.1}, w_error=WError(tiny_model.generator))
+    networks = LossNetworks(WError(tiny_model.generator))
+    losses = TrainingLosses(tiny_model.generator, {"w": 1.0, "w_norm": 0.1}, networks)
     positions = [3, 1, 7, 12, 19]
 
     def sums(part: list[int], batch_size: int) -> dict[str, float]:
