@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub import latents
-from psp_hub.alignment.cut_out import cut_out
+from psp_hub.alignment.cut_out import SMALL_NOTE, cut_out
 from psp_hub.cli.files import (
     LATENTS_SUFFIX,
     Jobs,
@@ -25,6 +25,7 @@ from psp_hub.cli.files import (
     plan,
     write_png,
 )
+from psp_hub.config import PSPConfig
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.images.label_maps import LABEL_ORDERS
@@ -37,6 +38,7 @@ from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, mixed_groups
 
 DEFAULT_TASK = "sketch"
+PHOTO_KINDS = ("photo", "masked")  # kinds of input with a face to cut out
 MAX_VARIATIONS = 10_000
 MAX_STEPS = 10_000
 
@@ -60,14 +62,16 @@ def say(text: str, file: TextIO) -> None:
     tqdm.write(text.encode(encoding, "replace").decode(encoding), file=file)
 
 
-def read_input(files: Sequence[Path], options: argparse.Namespace, mask: Path | None, small: bool) -> Image.Image:
+def read_input(
+    files: Sequence[Path], options: argparse.Namespace, mask: Path | None, config: PSPConfig
+) -> Image.Image:
     """What the model is given of a file, or of the masks of the parts of a face.
 
     Args:
         files: one, or those masks.
         options: of `translate`.
         mask: file of the part to fill in.
-        small: whether a face that is cut out keeps its size.
+        config: of the model.
 
     Raises:
         ValueError: a file that cannot be used, or no face in it.
@@ -78,17 +82,21 @@ def read_input(files: Sequence[Path], options: argparse.Namespace, mask: Path | 
     picture = open_image(source, keep_mode=True)
     if options.label_order is not None:
         return prepare_labels(picture, options.label_order)
-    if mask is not None:
-        return with_hole(picture, open_image(mask, keep_mode=True))
-    if not options.align:
+    if config.input_kind not in PHOTO_KINDS:
         return picture
+    hole = None if mask is None else open_image(mask, keep_mode=True)
+    if options.align is False:
+        if picture.width != picture.height:
+            say(f"{source}: {picture.width} x {picture.height} pixels are stretched to a square", sys.stderr)
+        return picture if hole is None else with_hole(picture, hole)
+    small, masked = is_small(config.task), config.input_kind == "masked"
     try:
-        face, count = cut_out(picture, small)
+        cut = cut_out(picture, small=small, masked=masked, mask=hole, always=bool(options.align))
     except ValueError as error:
         raise ValueError(f"{error} Or use the whole photo as it is: --no-align.") from error
-    if count > 1:
-        say(f"{source}: the largest of {count} faces is taken", sys.stderr)
-    return face
+    if cut.note and cut.note != SMALL_NOTE:
+        say(f"{source}: {cut.note}", sys.stderr)
+    return cut.seen
 
 
 # Drawing
@@ -155,10 +163,9 @@ def translate(options: argparse.Namespace) -> int:
         model = PSPModel.from_starter(options.task or DEFAULT_TASK)
     settle(options, model)
     check_parts(inputs, model.config.input_kind, options.label_order)
-    small = is_small(model.config.task)
 
     def work(source: Path, targets: list[Path]) -> None:
-        ws = encode(model, read_input(inputs[source], options, masks.get(source), small), options)
+        ws = encode(model, read_input(inputs[source], options, masks.get(source), model.config), options)
         styles = list(variations(ws, model.generator, model.config.task, options))
         draw(styles, model.generator, targets)
         if options.save_latents:
@@ -174,18 +181,18 @@ def is_small(task: str) -> bool:
 
 
 def settle(options: argparse.Namespace, model: PSPModel) -> None:
-    """Refuse options of other kinds of pictures; find out whether faces are cut out.
+    """Refuse options of other kinds of pictures; find out how much is refined.
 
     Raises:
         ValueError: an option that the model has no use for.
     """
     task, kind = model.config.task, model.config.input_kind
     for name, value, expected, noun in (
-        ("--label-order", options.label_order, "labels", "label maps"),
-        ("--mask", options.mask, "masked", "photos with a missing part"),
-        ("--align", options.align or None, "photo", "whole photos"),
+        ("--label-order", options.label_order, ("labels",), "label maps"),
+        ("--mask", options.mask, ("masked",), "photos with a missing part"),
+        ("--align", options.align or None, PHOTO_KINDS, "photos"),
     ):
-        if value is not None and kind != expected:
+        if value is not None and kind not in expected:
             raise ValueError(f"{name} is for {noun}, but {task} takes pictures of the kind {kind}")
     if options.refine is None:
         options.refine = TASKS[task].refinement_steps if task in TASKS else 0
@@ -193,8 +200,6 @@ def settle(options: argparse.Namespace, model: PSPModel) -> None:
         check_refinable(task)
     if options.factor is not None and not (options.refine and is_small(task)):
         raise ValueError("--factor is for super-resolution with --refine")
-    if options.align is None:  # a small picture is mostly too small to find a face in
-        options.align = kind == "photo" and not is_small(task)
 
 
 def save(ws: Tensor, model: PSPModel, path: Path, notes: dict[str, str]) -> None:
@@ -233,13 +238,14 @@ def add_translate(subparsers: argparse._SubParsersAction) -> None:
         "--mask",
         type=Path,
         metavar="MASK",
-        help="for inpainting: a picture that is white where IN is to be filled in, or a folder of them with the names "
-        "of the pictures (default: IN is transparent there)",
+        help="for inpainting: a picture that is white where IN is to be filled in, or one of strokes on a transparent "
+        "ground, or a folder of them with the names of the pictures (default: IN is transparent there)",
     )
     parser.add_argument(
         "--align",
         action=argparse.BooleanOptionalAction,
-        help="find the face in a photo and cut it out as in training (default: yes, except small pictures)",
+        help="cut the largest face out of a photo as training has it, or leave the photo as it is (default: cut it "
+        "out, but use small square pictures for super-resolution as they are)",
     )
     parser.add_argument(
         "--refine",

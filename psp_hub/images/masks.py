@@ -1,34 +1,82 @@
-"""Masks: where a photo is to be filled in."""
+"""Masks: where a photo is to be filled in. The page, the command line and Python ask here."""
 
-from PIL import Image, ImageChops
+import numpy as np
+from PIL import Image
 
+from psp_hub.images.colours import to_srgb
 from psp_hub.images.pictures import flatten
 
 MASK_SHAPES = 0.02  # how much the proportions of a mask and its photo may differ
+MIDDLE = 128  # from here on a pixel is light, or opaque
+
+
+def missing_part(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """What a mask says is missing.
+
+    If some of the mask is opaque and some transparent, what is opaque is missing, whatever its colour: so painting
+    programs save a layer with strokes. Otherwise what is light is.
+
+    Args:
+        mask: of any mode and size, but of the photo's proportions.
+        size: width and height of the photo.
+
+    Returns:
+        A picture of mode "L" and that size, 255 where something is missing.
+
+    Raises:
+        ValueError: other proportions, or nothing or everything is missing.
+    """
+    (width, height), (mask_width, mask_height) = size, mask.size
+    if abs(width * mask_height / (height * mask_width) - 1) > MASK_SHAPES:
+        got = f"{mask_width} x {mask_height} pixels"
+        raise ValueError(f"The mask has {got}, expected the shape of the photo, {width} x {height}.")
+    if mask.has_transparency_data and varies(opaque := mask.convert("RGBA").getchannel("A")):
+        missing, empty, full = opaque, "transparent", "opaque"
+    else:
+        colours = mask.convert("RGBA").convert("RGB") if mask.has_transparency_data else flatten(mask)
+        missing, empty, full = colours.convert("L"), "black", "white"
+    missing = missing.resize(size, Image.Resampling.NEAREST).point(lambda value: 255 if value >= MIDDLE else 0)
+    if not varies(missing):
+        colour = full if missing.getbbox() else empty
+        raise ValueError(f"The mask is {colour} all over: a part of it should be {full}, to be filled in.")
+    return missing
+
+
+def transparent_part(photo: Image.Image) -> Image.Image | None:
+    """The same of a photo that is transparent where something is missing; None if nothing is."""
+    if not photo.has_transparency_data:
+        return None
+    missing = photo.convert("RGBA").getchannel("A").point(lambda value: 0 if value >= MIDDLE else 255)
+    return missing if missing.getbbox() else None
+
+
+def opaque_colours(photo: Image.Image) -> Image.Image:
+    """RGB in sRGB, with the colours that may still be under what is transparent: a face is found better with them."""
+    if photo.has_transparency_data:
+        return to_srgb(photo).convert("RGBA").convert("RGB")
+    return flatten(photo).convert("RGB")
 
 
 def with_hole(photo: Image.Image, mask: Image.Image) -> Image.Image:
-    """A photo that is transparent where the mask is white; where that is black or transparent, the photo stays.
+    """A photo that is transparent where its mask says that something is missing.
 
     Args:
         photo: of any mode; what is transparent in it becomes white.
-        mask: of any mode and size, but of the photo's proportions.
+        mask: see `missing_part`.
 
     Returns:
         An RGBA picture of the photo's size, as inpainting takes it.
 
     Raises:
-        ValueError: other proportions.
+        ValueError: other proportions, or nothing or everything is missing.
     """
-    (width, height), (mask_width, mask_height) = photo.size, mask.size
-    if abs(width * mask_height / (height * mask_width) - 1) > MASK_SHAPES:
-        raise ValueError(f"the mask has {mask_width} x {mask_height} pixels, expected the shape of {width} x {height}")
-    if mask.has_transparency_data:
-        white, opaque = mask.convert("RGBA").convert("LA").split()
-        white = ImageChops.multiply(white, opaque)
-    else:
-        white = flatten(mask).convert("L")
-    known = white.resize(photo.size, Image.Resampling.NEAREST).point(lambda value: 0 if value >= 128 else 255)
+    missing = missing_part(mask, photo.size)
     photo = flatten(photo).convert("RGB")
-    photo.putalpha(known)
+    photo.putalpha(missing.point(lambda value: 255 - value))
     return photo
+
+
+def varies(channel: Image.Image) -> bool:
+    """Whether some of a channel is at least `MIDDLE`, and some is not."""
+    high = np.asarray(channel) >= MIDDLE
+    return bool(high.any() and not high.all())

@@ -18,9 +18,10 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from psp_hub import PSPConfig, PSPModel
+from psp_hub.alignment.cut_out import cut_out
 from psp_hub.demo.faces import Problem
 from psp_hub.demo.page import LAUNCH_OPTIONS
-from psp_hub.demo.photo.crops import BRUSH, GAP, Crop, blend, cut_out, read_crop
+from psp_hub.demo.photo.crops import BRUSH, GAP, Crop, blend, read_crop
 from psp_hub.demo.photo.handlers import Handlers, with_painting
 from psp_hub.demo.photo.portraits import (
     Painting,
@@ -163,7 +164,7 @@ def test_what_is_transparent_is_missing():
 
 def test_a_mask_that_does_not_fit(tmp_path):
     for mask, message in (
-        (Image.new("L", (100, 120)), "The mask has 100 x 120 pixels, the photo 256 x 256"),
+        (Image.new("L", (100, 120)), "The mask has 100 x 120 pixels, expected the shape of the photo, 256 x 256"),
         (Image.new("L", (256, 256)), "The mask is black all over"),
         (Image.new("RGB", (256, 256), "white"), "The mask is white all over"),
     ):
@@ -176,8 +177,8 @@ def test_a_mask_that_does_not_fit(tmp_path):
 def test_a_painting_without_a_face_is_taken_whole_where_something_is_missing(gapped):
     noise = Image.effect_noise((300, 310), 60).convert("RGB")
     with pytest.raises(ValueError, match="No face"):
-        cut_out(noise, "inpainting", None)
-    crop = cut_out(noise, "inpainting", gapped.missing.resize(noise.size))
+        cut_out(noise, masked=True)
+    crop = cut_out(noise, masked=True, mask=gapped.missing.resize(noise.size))
     assert crop.image.size == crop.missing.size == (310, 310) and "used as it is" in crop.note
 
 

@@ -98,7 +98,8 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
 
         Args:
             photo: picture file with a face. Without a mask, what is transparent is filled in.
-            mask: picture file of the same size, white where the photo is to be filled in; may be left out.
+            mask: picture file of the same proportions, white where the photo is to be filled in, or with strokes of
+                any colour on a transparent ground; may be left out.
             keep: whether the rest of the photo stays as it is; otherwise all of the face is painted.
             seed: whole number that decides what the variations change.
             variations: how many other answers, with this seed and the next ones, 0 to 8.
