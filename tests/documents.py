@@ -25,6 +25,7 @@ DOCUMENTS = sorted(
         *(ROOT / "space_config").glob("*.md"),
     ]
 )
+SCRIPTS = sorted((ROOT / "training" / "recipes").glob("*.sh"))
 FOLDERS = (
     "benchmarks/",
     "docs/",
@@ -34,7 +35,7 @@ FOLDERS = (
     "training/",
 )  # what is in them has to be there
 IN_VENV = ("accelerate", "pip", "pre-commit", "psp-hub", "pytest", "python", "ruff", "mypy", "torchrun")
-ELSEWHERE = ("apt-get", "curl", "git", "python3")
+ELSEWHERE = ("apt-get", "cp", "curl", "python3", "sleep")
 # In the place of each program: it writes down how many words it was called with, and these.
 RECORDER = """#!/bin/bash
 printf '%s\\0' $# "$0" "$@" >> "$COMMANDS"
@@ -51,7 +52,8 @@ def recorded(script: str, folder: Path) -> list[list[str]]:
 
     So variables, loops and functions become what they are. A program that is not expected is an error.
     """
-    for name in (*IN_VENV, *(f".venv/bin/{name}" for name in IN_VENV), *ELSEWHERE):
+    scripts = (path.relative_to(ROOT).as_posix() for path in SCRIPTS)
+    for name in (*IN_VENV, *(f".venv/bin/{name}" for name in IN_VENV), *ELSEWHERE, *scripts):
         program = folder / ("" if "/" in name else "bin") / name
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text(RECORDER)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.documents import DOCUMENTS, IN_VENV, ROOT, blocks, check_command, provide, recorded
+from tests.documents import DOCUMENTS, IN_VENV, ROOT, SCRIPTS, blocks, check_command, provide, recorded
 from tests.test_imports import LEVELS
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -40,6 +40,21 @@ def test_commands_can_be_typed(path, tmp_path, monkeypatch):
         for command in recorded(block, tmp_path):
             provide(command, tmp_path)
             check_command(command)
+
+
+@each(SCRIPTS)
+def test_recipes_can_be_run(path, tmp_path, monkeypatch):
+    """As `test_commands_can_be_typed`, for the scripts beside the history of the starters."""
+    monkeypatch.chdir(tmp_path)
+    script = path.read_text(encoding="utf-8")
+    assert script.startswith("#!/usr/bin/env bash\n# ") and "\nset -euo pipefail\n" in script
+    assert os.access(path, os.X_OK) and path.with_suffix(".md").is_file()
+    commands = recorded(script, tmp_path)
+    assert any("training/train.py" in command for command in commands)
+    for command in commands:
+        assert not [word for word in command if word.startswith("/")], "a path of one machine"
+        provide(command, tmp_path)
+        check_command(command)
 
 
 @each(with_code("python"))

@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# Train the starter for drawings again, in eleven runs; about fourteen hours of one core of a laptop, and as much again
+# for pairs and line drawings.
+#
+# Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
+# root of a checkout, too; it can be stopped and run again at any time, and goes on where it was. What each run gave and
+# where this script is simpler than what was done, is in sketch.md.
+set -euo pipefail
+
+photos=${PHOTOS:-photos}              # 700 aligned photos of faces to train on
+faces=${FACES:-faces}                 # aligned photos of which the last 100 by name are measured
+recogniser=${RECOGNISER:-mobilefacenet_128d.safetensors}  # MobileFaceNet, for the identity losses and their figures
+edges=${EDGES:-hed_vgg16_fp16.safetensors}  # HED, which draws the line art and whose features are compared
+out=${OUT:-runs/recipes}              # where inversion.sh left what it made, and where everything else goes
+
+pairs=$out/pairs mixed=$out/mixed-pairs small=$out/small-64.safetensors teacher=$out/w-only/model
+lines=$out/line-art photo_lines=$out/photo-line-art new_lines=$out/new-line-art
+run=$out/sketch
+
+train() {
+    accelerate launch training/train.py --task sketch --resume_from_checkpoint latest "$@"
+}
+
+# Train up to a step at which the model is kept, although the schedule was planned for more.
+train_until() {
+    local step=$1 folder=$2 picture process
+    shift 2
+    picture=$folder/validation-$(printf %06d "$step").png  # drawn when the model of this step is measured and kept
+    if [ -f "$picture" ]; then return; fi
+    python training/train.py --task sketch --resume_from_checkpoint latest --output_dir "$folder" \
+        --validation_steps "$step" "$@" &
+    process=$!
+    while kill -0 $process 2>/dev/null && [ ! -f "$picture" ]; do sleep 5; done
+    kill -TERM $process 2>/dev/null || true
+    wait $process || [ $? = 143 ]  # ended by this signal, with all saved
+}
+
+average() {
+    python training/recipes/average_models.py "$@"
+}
+
+draw_lines() {
+    python training/recipes/make_line_art.py --weights "$edges" "$@"
+}
+
+fit_identity() {  # from pairs to a file, unless it is there
+    local file=$1
+    shift
+    if [ -f "$file" ]; then return; fi
+    python training/recipes/fit_identity.py --pairs_dir "$@" --recogniser "$recogniser" --output "$file"
+}
+
+# Runs 1 and 2: the error of w, then the identity that a small network reads from w.
+draw_lines --pairs_dir "$pairs" --output_dir "$lines"
+draw_lines --faces_dir "$photos" --output_dir "$photo_lines"
+fit_identity "$out/identity.safetensors" "$pairs" "$out/more-pairs"
+train --output_dir "$run/1" --pairs_dir "$pairs" "$out/more-pairs" --line_art_dir "$lines" --line_art_share 0.65 \
+    --gentle_steps 4000 --max_train_steps 7000 --learning_rate 5e-4 --lr_scheduler constant_with_warmup \
+    --lr_warmup_steps 100
+train --output_dir "$run/2" --pretrained_model_name_or_path "$run/1/model" --pairs_dir "$pairs" "$out/more-pairs" \
+    --line_art_dir "$lines" --line_art_share 0.7 --max_train_steps 6800 --learning_rate 4e-4 --lr_warmup_steps 100 \
+    --identity_net "$out/identity.safetensors" --identity_weight 0.5 --faces_dir "$photos" --faces_repeats 3 \
+    --faces_line_art_dir "$photo_lines" --recogniser "$recogniser" --seed 1
+
+# Run 3: the identity of pictures that the small copy of the generator draws; then the mean with the run before.
+pictures=(--line_art_share 0.7 --target_dir "$photos" --decode_net "$small" --decode_precision bf16
+    --decode_batch_size 4 --w_weight 1 --l2_weight 0 --id_weight 0.5 --lpips_weight 0 --w_norm_weight 0
+    --recogniser "$recogniser")
+train_until 520 "$run/3a" --pretrained_model_name_or_path "$run/2/model" --pairs_dir "$pairs" "$mixed" \
+    --line_art_dir "$lines" "${pictures[@]}" --photo_repeats 10 --learning_rate 4e-4 --lr_warmup_steps 30 \
+    --ema_decay 0.995 --max_train_steps 1000
+train --output_dir "$run/3b" --pretrained_model_name_or_path "$run/3a/model" --pairs_dir "$pairs" "$mixed" \
+    --line_art_dir "$lines" "${pictures[@]}" --photo_repeats 10 --id_contrast 0.7 --learning_rate 3e-4 \
+    --lr_warmup_steps 30 --ema_decay 0.995 --max_train_steps 680
+average "$run/2/model" "$run/3b/model" --output_dir "$run/average-1"
+
+# Run 4: more pairs, and targets half of which a teacher reads off the picture.
+distil() {
+    python training/recipes/distil_pairs.py --model "$teacher" "$@"
+}
+python training/recipes/make_pairs.py --output_dir "$out/preview-pairs" --num_pairs 4500 --first_index 5000000 \
+    --preview
+python training/recipes/make_pairs.py --output_dir "$out/small-pairs" --num_pairs 18000 --first_index 6000000 \
+    --decode_net "$small"
+distil --pairs_dir "$pairs" --max_pairs 11500 --output_dir "$out/distilled/pairs"
+distil --pairs_dir "$out/preview-pairs" --output_dir "$out/distilled/preview-pairs"
+distil --pairs_dir "$out/small-pairs" --output_dir "$out/distilled/small-pairs"
+fit_identity "$out/identity-2.safetensors" "$pairs" "$out/preview-pairs"
+styles=(--num_validation_pairs 50 --lr_warmup_steps 100 --faces_dir "$photos" --faces_line_art_dir "$photo_lines"
+    --recogniser "$recogniser" --identity_net "$out/identity-2.safetensors" --identity_weight 0.5 --id_contrast 0.7)
+train --output_dir "$run/4" --pretrained_model_name_or_path "$run/average-1" --pairs_dir "$mixed" \
+    "$out/distilled/pairs" "$out/distilled/preview-pairs" "$out/distilled/small-pairs" --line_art_dir "$lines" \
+    --line_art_share 0.8 "${styles[@]}" --faces_repeats 6 --learning_rate 6e-4 --max_train_steps 17400 --seed 7
+
+# Run 5: two and a half times the pairs, mirror images, more line art.
+python training/recipes/make_pairs.py --output_dir "$out/small-pairs" --num_pairs 77500 --first_index 6000000 \
+    --num_processes 2 --decode_net "$small"
+distil --pairs_dir "$out/small-pairs" --output_dir "$out/distilled/small-pairs"
+distil --mirror --pairs_dir "$pairs" --max_pairs 11500 --output_dir "$out/mirrored/pairs"
+distil --mirror --pairs_dir "$out/preview-pairs" --output_dir "$out/mirrored/preview-pairs"
+distil --mirror --pairs_dir "$out/small-pairs" --max_pairs 60500 --output_dir "$out/mirrored/small-pairs"
+draw_lines --pairs_dir "$out/mirrored/pairs" --output_dir "$lines"
+draw_lines --pairs_dir "$out/small-pairs" --output_dir "$lines" --max_images 10000
+train --output_dir "$run/5" --pretrained_model_name_or_path "$run/4/model" --pairs_dir "$mixed" \
+    "$out/distilled/pairs" "$out/distilled/preview-pairs" "$out/distilled/small-pairs" "$out/mirrored/pairs" \
+    "$out/mirrored/preview-pairs" "$out/mirrored/small-pairs" --line_art_dir "$lines" --line_art_share 0.85 \
+    --line_art_repeats 4 "${styles[@]}" --faces_repeats 12 --learning_rate 6e-4 --max_train_steps 13500 --seed 8
+
+# Run 6: a deeper encoder, and a calibrated teacher.
+for name in 3b 4 5; do
+    python training/recipes/grow_encoder.py "$run/$name/model" --stage_depths 3 4 3 --output_dir "$run/$name-deeper"
+done
+if [ ! -f "$out/calibration.safetensors" ]; then
+    python training/recipes/calibrate_teacher.py --pairs_dir "$out/small-pairs" --held_out 17500 --model "$teacher" \
+        --output "$out/calibration.safetensors"
+fi
+for share in 0.8 0.5; do
+    calibrated=(--calibration "$out/calibration.safetensors" --share $share)
+    distil "${calibrated[@]}" --pairs_dir "$pairs" --max_pairs 11500 --output_dir "$out/calibrated-$share/pairs"
+    for store in preview-pairs small-pairs; do
+        distil "${calibrated[@]}" --pairs_dir "$out/$store" --output_dir "$out/calibrated-$share/$store"
+    done
+done
+mirror=(--calibration "$out/calibration.safetensors" --mirror)
+distil "${mirror[@]}" --pairs_dir "$pairs" --max_pairs 11500 --output_dir "$out/calibrated-mirrored/pairs"
+distil "${mirror[@]}" --pairs_dir "$out/preview-pairs" --output_dir "$out/calibrated-mirrored/preview-pairs"
+distil "${mirror[@]}" --pairs_dir "$out/small-pairs" --max_pairs 60500 \
+    --output_dir "$out/calibrated-mirrored/small-pairs"
+deep=("${styles[@]}" --line_art_dir "$lines" --line_art_share 0.85 --line_art_repeats 4 --faces_repeats 24)
+train_until 3769 "$run/6" --pretrained_model_name_or_path "$run/5-deeper" --pairs_dir "$mixed" \
+    "$out"/calibrated-0.8/* "$out"/calibrated-mirrored/* "${deep[@]}" --learning_rate 6e-4 --max_train_steps 14000 \
+    --seed 9
+average "$run/6/model" "$run/5-deeper" "$run/4-deeper" --shares 0.25 0.35 0.4 --output_dir "$run/average-2"
+
+# Runs 7 and 8: three more of these, each averaged in. The two of run 7 were made at the same time, a core for each.
+train --output_dir "$run/7a" --pretrained_model_name_or_path "$run/average-2" --pairs_dir "$mixed" \
+    "$out"/calibrated-0.8/* "$out"/calibrated-mirrored/* "${deep[@]}" --learning_rate 5e-4 --max_train_steps 8800 \
+    --seed 9
+train --output_dir "$run/7b" --pretrained_model_name_or_path "$run/average-2" --pairs_dir "$mixed" \
+    "$out"/calibrated-0.5/* "$out"/calibrated-mirrored/* "${deep[@]}" --learning_rate 5e-4 --max_train_steps 4700 \
+    --seed 10
+average "$run/7a/model" "$run/7b/model" "$run/5-deeper" "$run/4-deeper" --shares 0.3 0.2 0.2 0.3 \
+    --output_dir "$run/average-3"
+train_until 9877 "$run/8" --pretrained_model_name_or_path "$run/average-3" --pairs_dir "$mixed" \
+    "$out"/calibrated-0.8/* "$out"/calibrated-mirrored/* "${deep[@]}" --learning_rate 5e-4 --max_train_steps 10800 \
+    --seed 11
+average "$run/average-3" "$run/8/model" --shares 0.6 0.4 --output_dir "$run/average-4"
+
+# Run 9: identity through pictures again, twice.
+for seed_and_steps in "31 400" "32 330"; do
+    read -r seed steps <<< "$seed_and_steps"
+    train --output_dir "$run/9-$seed" --pretrained_model_name_or_path "$run/average-4" --pairs_dir "$mixed" \
+        "$out/calibrated-0.8/pairs" --line_art_dir "$lines" "${pictures[@]}" --photo_repeats 10 --id_contrast 0.7 \
+        --learning_rate 4e-4 --lr_warmup_steps 20 --ema_decay 0.99 --num_validation_pairs 50 \
+        --max_train_steps "$steps" --seed "$seed"
+done
+average "$run/average-4" "$run/9-31/model" "$run/9-32/model" --shares 0.2 0.4 0.4 --output_dir "$run/average-5"
+
+# Run 10: new pairs, a prior of W, and the whole encoder after it.
+python training/recipes/make_pairs.py --output_dir "$out/new-pairs" --num_pairs 14500 --first_index 20000000 \
+    --decode_net "$small"
+python training/recipes/make_pairs.py --output_dir "$out/new-preview-pairs" --num_pairs 2000 --first_index 9000000 \
+    --preview
+draw_lines --pairs_dir "$out/new-pairs" --output_dir "$new_lines" --max_images 5500
+if [ ! -d "$run/with-prior" ]; then
+    python training/recipes/fit_prior.py "$run/average-5" --pairs_dir "$out/new-pairs" --line_art_dir "$new_lines" \
+        --line_art_share 0.85 --base_rank 256 --prior_width 704 --output_dir "$run/with-prior"
+fi
+tenth=(--pretrained_model_name_or_path "$run/with-prior" --pairs_dir "$out/new-pairs" "$out/new-preview-pairs"
+    --line_art_dir "$new_lines" --line_art_share 0.85 --line_art_repeats 3 --num_validation_pairs 200
+    --learning_rate 2e-4 --lr_warmup_steps 100 --max_train_steps 3400 --ema_decay 0.998 --seed 21)
+if [ ! -d "$run/10-2400" ]; then
+    train_until 2400 "$run/10" "${tenth[@]}"
+    cp -r "$run/10/model" "$run/10-2400"
+fi
+train --output_dir "$run/10" "${tenth[@]}" --validation_steps 800
+
+# Run 11: identity through pictures from the prior, then from the mean with run 10. The starter is the mean of these.
+eleventh=(--pairs_dir "$out/new-preview-pairs" "$out/new-pairs" --line_art_dir "$new_lines" "${pictures[@]}"
+    --id_contrast 0.7 --learning_rate 3e-4 --num_validation_pairs 50)
+train --output_dir "$run/11a" --pretrained_model_name_or_path "$run/with-prior" "${eleventh[@]}" --photo_repeats 8 \
+    --lr_warmup_steps 20 --ema_decay 0.99 --validation_steps 200 --max_train_steps 420 --seed 33
+average "$run/10-2400" "$run/11a/model" --output_dir "$run/average-6"
+train --output_dir "$run/11b" --pretrained_model_name_or_path "$run/average-6" "${eleventh[@]}" --photo_repeats 10 \
+    --lr_warmup_steps 10 --ema_decay 0.98 --max_train_steps 170 --seed 44
+average "$run/10/model" "$run/11a/model" "$run/11b/model" --shares 0.25 0.25 0.5 --output_dir "$run/final"
+
+python training/recipes/make_pairs.py --output_dir "$out/held-out-pairs" --num_pairs 500 --first_index 4000000
+python training/evaluate.py "$run/final" --pairs_dir "$out/held-out-pairs" --faces_dir "$faces" \
+    --recogniser "$recogniser" --edge_detector "$edges" --output_dir "$out/sketch-report"
