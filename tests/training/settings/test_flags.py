@@ -124,3 +124,9 @@ def test_help_names_every_flag():
     for name, _ in types_of(TrainingSettings):
         assert f"--{name} " in text or f"--{name}," in text
     assert text.startswith("usage: train.py") and "the mean face" in text
+
+
+def test_flags_are_read_without_torch():
+    code = f"import sys; from training.settings.run import parse_args; parse_args({WORDS})"
+    code += "; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(program.__file__).parents[1])
