@@ -5,6 +5,8 @@
 MODEL is a starter's name, a saved folder or a repository on the Hub; DATA is a folder of photos or a store of pairs.
 The inputs of the task are made from the pictures, or read from --source_dir. Written: report.json, and for each set
 a table with a row for every picture (CSV) and a picture with inputs, targets and outputs above each other.
+For sketch, figures by kind of drawing: those made from the pictures; --drawings_dir, by artists; --untrained_drawings,
+by people who cannot draw, of whom each drawing says what the answer has to show.
 With --refinement_steps, the answers for some faces are also refined, with --optimization_steps these are found by
 optimisation, with --other_models those of other encoders; error and seconds stand side by side.
 """
@@ -23,11 +25,14 @@ from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel, starter_names
 from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, get_task
+from training.evaluation.attributes import AttributeReader
 from training.evaluation.compare import STARTS, compare, optimization_loss
 from training.evaluation.examples import Example, Examples, PairExamples, PhotoExamples, SourceMaker
 from training.evaluation.judges import Judges, add_judge_arguments, load_judges, problem_with_judges
+from training.evaluation.kinds import Answered, ArtistExamples, measure_artists, measure_untrained
 from training.evaluation.measure import measure
 from training.evaluation.report import GRID_COLUMNS, as_table, save_grid, save_table
+from training.evaluation.strokes import read_drawings
 from training.networks.hed import EdgeDetector
 from training.run.validation import load_model, visible
 
@@ -49,6 +54,8 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--source_dir", type=Path, help="stored inputs for the photos, of the same names")
     parser.add_argument("--drawing_style", help="one style of drawing for all; by default the whole family")
     parser.add_argument("--factors", type=int, nargs="+", help="of super-resolution; by default all that it learns")
+    parser.add_argument("--drawings_dir", type=Path, help="drawings with their photos, as FS2K has them (sketch)")
+    parser.add_argument("--untrained_drawings", type=Path, metavar="FILE", help="strokes and what they say (sketch)")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=1234, help="of what is random in the inputs")
@@ -84,17 +91,21 @@ def settle(args: argparse.Namespace) -> str | None:
         if getattr(args, name):
             return f"the data is given twice: {args.data} and --{name} {getattr(args, name)}"
         setattr(args, name, args.data)
-    folders = [folder for folder in (args.pairs_dir, args.faces_dir, args.source_dir) if folder]
+    folders = [folder for folder in (args.pairs_dir, args.faces_dir, args.source_dir, args.drawings_dir) if folder]
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
         return f"no such folder: {', '.join(missing)}"
     if not args.model:
         return "expected MODEL or --task"
     if args.model == args.task and args.task not in starter_names() and not Path(args.model).exists():
         return f"there is no starter for {args.task} (there is: {', '.join(starter_names())}), expected MODEL"
-    if not (args.pairs_dir or args.faces_dir):
-        return "expected DATA, --pairs_dir or --faces_dir"
+    if not (args.pairs_dir or args.faces_dir or args.drawings_dir or args.untrained_drawings):
+        return "expected DATA, --pairs_dir, --faces_dir, --drawings_dir or --untrained_drawings"
     if args.source_dir and not args.faces_dir:
         return "--source_dir needs --faces_dir: the photos that its inputs belong to"
+    if not (args.pairs_dir or args.faces_dir) and (
+        args.optimization_steps or args.refinement_steps or args.other_models
+    ):
+        return "refinement, optimisation and other models are compared on DATA, --pairs_dir or --faces_dir"
     numbers = (args.num_pairs, args.num_faces, args.optimization_steps, *args.refinement_steps)
     if min(numbers) < 0 or args.num_optimized < 1:
         return "numbers of pictures and steps are 0 or more, and --num_optimized 1 or more"
@@ -135,6 +146,31 @@ def measure_set(model: PSPModel, task: str, examples: Examples, judges: Judges, 
     return measured.report
 
 
+def measure_drawn(args: argparse.Namespace, model: PSPModel, judges: Judges) -> dict[str, dict]:
+    """The reports of the drawings by hand, by kind: `artists` and `untrained`; KIND.csv and KIND.png are written.
+
+    Raises:
+        ValueError: see `Artists` and `read_drawings`; nothing is measured before both are read.
+    """
+    artists = ArtistExamples(args.drawings_dir) if args.drawings_dir else None
+    untrained = read_drawings(args.untrained_drawings) if args.untrained_drawings else None
+    if artists is None and untrained is None:
+        return {}
+    reader, answered = AttributeReader.from_file().to(args.device), {}
+    if artists:
+        answered["artists"] = measure_artists(model, artists, judges, reader)
+    if untrained:
+        answered["untrained"] = measure_untrained(model, untrained, reader)
+    for kind, one in answered.items():
+        save_answered(one, args.output_dir / kind)
+    return {kind: one.report for kind, one in answered.items()}
+
+
+def save_answered(answered: Answered, stem: Path) -> None:
+    save_table(answered.rows, stem.with_suffix(".csv"))
+    save_grid([visible(answered.inputs), *answered.pictures], stem.with_suffix(".png"))
+
+
 def compare_methods(args: argparse.Namespace, model: PSPModel, task: str, examples: Examples, judges: Judges) -> dict:
     """The report of encoder, refinement and optimisation on the first pictures; optimization.png is written."""
     first = list(islice(examples, args.num_optimized))
@@ -164,6 +200,8 @@ def main(args: argparse.Namespace) -> dict:
         args.parser = args.parser or PARSER
     if args.refinement_steps:
         check_refinable(task)
+    if task != "sketch" and (args.drawings_dir or args.untrained_drawings):
+        raise ValueError(f"drawings by hand are for the task sketch, this is {task}")
     judges = load_judges(args, args.device)
     sets = load_sets(args, task, judges)
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -172,6 +210,7 @@ def main(args: argparse.Namespace) -> dict:
         report["drawing_style"] = args.drawing_style or "whole family"
     for name, examples in sets.items():
         report[name] = measure_set(model, task, examples, judges, args.output_dir / name)
+    report |= measure_drawn(args, model, judges)
     if args.optimization_steps or args.refinement_steps or args.other_models:
         name, examples = list(sets.items())[-1]  # photos, if there are some
         report["optimization"] = {"set": name} | compare_methods(args, model, task, examples, judges)

@@ -1,8 +1,8 @@
 """What can be seen in an answered face: glasses, a hat, a beard, long hair, ... read from the picture alone.
 
-The face parser's label map tells hats, open mouths and how long hair is. Beard, moustache, baldness, glasses, smile
-and gender are linear in what the parser's trunk sees; `training/recipes/fit_attributes.py` fits those heads. The label
-map has thick frames, but no thin ones: for glasses, either is enough.
+The face parser's label map tells open mouths and how long hair is. Beard, moustache, baldness, glasses, hat, smile and
+gender are linear in what the parser's trunk sees; `training/recipes/fit_attributes.py` fits those heads. The label map
+has thick frames, but few thin ones: for glasses, either is enough.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from psp_hub.images.label_maps import CLASS_NAMES
 HEADS = Path(__file__).with_name("attribute_heads.safetensors")
 NUMBERS = {name: i for i, name in enumerate(CLASS_NAMES)}
 # Shares of the picture from which on a part counts as seen: fewer pixels are noise of the parser.
-MIN_GLASSES, MIN_HAT, MIN_OPEN_MOUTH, MIN_HAIR = 0.005, 0.01, 0.004, 0.02
+MIN_GLASSES, MIN_OPEN_MOUTH, MIN_HAIR = 0.005, 0.004, 0.02
 LONG_HAIR = 0.15  # of what is below the mouth
 LIPS = ("u_lip", "l_lip", "mouth")
 USUAL_MOUTH = 0.73  # height of the mouth in an aligned face, where the parser sees none
@@ -40,12 +40,14 @@ class Window(NamedTuple):
 
 
 WHOLE_FACE = Window(slice(1, 15), slice(2, 14), (7, 6))
+TOP = Window(slice(0, 7), slice(3, 13), (3, 5))
 AROUND_EYES = Window(slice(5, 10), slice(3, 13), (2, 5))
 AROUND_MOUTH = Window(slice(9, 15), slice(4, 12), (3, 4))
 WINDOWS = {
     "bald": WHOLE_FACE,
     "beard": AROUND_MOUTH,
     "glasses": AROUND_EYES,
+    "hat": TOP,
     "moustache": AROUND_MOUTH,
     "smile": AROUND_MOUTH,
     "woman": WHOLE_FACE,
@@ -107,15 +109,14 @@ def attributes(labels: Tensor, seen: dict[str, bool]) -> dict[str, bool]:
         labels: its label map [H, W].
         seen: what the heads say, by the names of `WINDOWS`.
     """
-    hat = share(labels, "hat") > MIN_HAT
     long = hair_below_mouth(labels) > LONG_HAIR
-    bald = seen["bald"] and not hat and not long
+    bald = seen["bald"] and not seen["hat"] and not long
     return {
         "glasses": seen["glasses"] or share(labels, "glasses") > MIN_GLASSES,
         "bald": bald,
         "short hair": not bald and not long and share(labels, "hair") > MIN_HAIR,
         "long hair": long,
-        "hat": hat,
+        "hat": seen["hat"],
         "beard": seen["beard"],
         "moustache": seen["moustache"],
         "smile": seen["smile"],
