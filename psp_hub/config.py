@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 CONFIG_NAME = "config.json"
+MAX_SEED = 2**32 - 1
+# A variant is a second set of weights beside the plain one; it has the dtype that its name says, of torch.
+VARIANTS = {"fp16": "float16", "bf16": "bfloat16"}
 # Raise it when older versions of this package could no longer read what is saved.
 FORMAT_VERSION = 1
 MAX_PASSES = 20

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from psp_hub.hub.components import Component, load_component
-from psp_hub.images.preprocessing import NUM_CLASSES, prepare_tensor
+from psp_hub.images.face_classes import NUM_CLASSES
+from psp_hub.images.preprocessing import prepare_tensor
 from psp_hub.trunk import ACTIVATIONS, ResidualBlock, Trunk
 
 STARTER = Path(__file__).parent / "starters" / "face-parser"

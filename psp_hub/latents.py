@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-MAX_SEED = 2**32 - 1
 # First style of each group, at every resolution: 4-8 px, 16-32 px, 64 px and up.
 GROUP_STARTS = {"coarse": 0, "medium": 3, "fine": 7}
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 
 from psp_hub import PSPModel
 from psp_hub.demo.photo.portraits import VARIED
-from psp_hub.images.label_maps import PALETTE
+from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import prepare_drawing, prepare_labels, tensor_to_images
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import STARTERS

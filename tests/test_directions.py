@@ -12,7 +12,7 @@ from torch import nn
 from psp_hub.directions import Direction, apply_directions, available_directions, load_directions, save_directions
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
-from psp_hub.images.label_maps import CLASS_NAMES
+from psp_hub.images.face_classes import CLASS_NAMES
 from psp_hub.latents import style_indices
 from training.data.pairs import PairStore, sample_pairs, write_shard, write_tar
 from training.recipes import draw_directions, find_directions

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from psp_hub.alignment.face_detector import FaceDetector
 from psp_hub.alignment.ffhq_crop import Corners, Points, crop_corners, warp
 from psp_hub.face_parser import FaceParser
-from psp_hub.images.label_maps import CLASS_NAMES
+from psp_hub.images.face_classes import CLASS_NAMES
 from psp_hub.images.pictures import ENCODER_SIZE, open_image
 
 

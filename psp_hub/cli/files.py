@@ -9,6 +9,7 @@ from PIL import Image
 
 from psp_hub.images.folder import find_pictures
 from psp_hub.images.part_masks import group_parts
+from psp_hub.images.png import save_png
 
 LATENTS_SUFFIX = ".safetensors"
 
@@ -149,7 +150,7 @@ def write_png(image: Image.Image, path: Path) -> None:
     """Write a PNG that has its name only once it is complete."""
     staged = path.with_name(f".psp-hub-{os.getpid()}.tmp")
     try:
-        image.save(staged, "PNG")
+        save_png(image, staged)
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 import html
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from psp_hub.config import MAX_SEED
 from psp_hub.demo.space import on_gpu
+from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import (
     drawings_to_tensor,
     labels_to_tensor,
@@ -22,7 +23,6 @@ from psp_hub.images.preprocessing import (
     prepare_labels,
     tensor_to_images,
 )
-from psp_hub.latents import MAX_SEED
 from psp_hub.model import PSPModel
 from psp_hub.tasks import mixed_groups
 
@@ -91,8 +91,10 @@ def latents_of(ws: Tensor) -> np.ndarray:
 def save_face(face: Image.Image, folder: str, seed: int, suffix: str = ".png") -> str:
     """Write a face as a file that people download under its name; returns the path."""
     path = Path(folder, f"face-seed-{seed}{suffix}")
-    # For photos, zlib's search for repetitions makes no smaller files, but took more time than the face itself.
-    face.save(path, **({"compress_type": zlib.Z_HUFFMAN_ONLY} if suffix == ".png" else {"quality": 90}))
+    if suffix == ".png":
+        save_png(face, path)
+    else:
+        face.save(path, quality=90)
     return str(path)
 
 

@@ -23,7 +23,8 @@ from psp_hub.demo.parts import (
     take_brush,
 )
 from psp_hub.face_parser import FaceParser
-from psp_hub.images.label_maps import BACKGROUND, CLASS_NAMES, PALETTE, SKIN, labels_to_image
+from psp_hub.images.face_classes import BACKGROUND, CLASS_NAMES, PALETTE, SKIN
+from psp_hub.images.label_maps import labels_to_image
 from psp_hub.images.pictures import ENCODER_SIZE
 from psp_hub.images.preprocessing import open_image, prepare_labels
 from psp_hub.model import PSPModel

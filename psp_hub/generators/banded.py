@@ -242,9 +242,9 @@ def draw_banded(
         largest: of the feature maps, `size` or half of it.
 
     Returns:
-        Images [N, 3, size, size], in channels_last order.
+        Images [N, 3, size, size].
     """
-    images = empty((len(ws), 3, size, size), ws)
+    images = ws.new_empty(len(ws), 3, size, size)
     for i, image in enumerate(images):
         own = [noise if noise is None or len(noise) == 1 else noise[i : i + 1] for noise in noises]
         draw_picture(network, ws[i : i + 1], own, largest, image)

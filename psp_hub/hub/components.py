@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from psp_hub.config import VARIANTS
+
 # By the names that safetensors has for them.
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
-# A variant is a second set of weights beside the plain one; it has the dtype that its name says.
-VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Component(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name their config file, alike
@@ -121,7 +121,7 @@ def save_component(component: Component, folder: Path, variant: str | None = Non
     # diffusers notes where a component was loaded from: a folder of this machine, nobody else's business.
     component.register_to_config(_name_or_path="")  # type: ignore[no-untyped-call]
     component.save_config(str(folder))
-    dtype = VARIANTS[variant] if variant else None
+    dtype = getattr(torch, VARIANTS[variant]) if variant else None
     state = {name: converted(name, value, dtype) for name, value in component.state_dict().items()}
     path = folder / weights_name(variant)
     try:

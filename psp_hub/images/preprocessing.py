@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from psp_hub.images.colours import to_srgb
+from psp_hub.images.face_classes import CLASS_NAMES, NUM_CLASSES, PALETTE
 from psp_hub.images.formats import FORMATS
-from psp_hub.images.label_maps import CLASS_NAMES, NUM_CLASSES, PALETTE, labels_to_image, read_labels, resize_labels
+from psp_hub.images.label_maps import labels_to_image, read_labels, resize_labels
 from psp_hub.images.line_drawings import prepare_drawing
 from psp_hub.images.pictures import BROKEN, ENCODER_SIZE, MAX_PIXELS, MIN_SIDE, flatten, open_image
 

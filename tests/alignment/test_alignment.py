@@ -23,7 +23,8 @@ from psp_hub.alignment.faces import (
 )
 from psp_hub.alignment.ffhq_crop import crop_corners, warp
 from psp_hub.face_parser import FaceParser
-from psp_hub.images.label_maps import CLASS_NAMES, labels_to_image
+from psp_hub.images.face_classes import CLASS_NAMES
+from psp_hub.images.label_maps import labels_to_image
 from psp_hub.images.preprocessing import tensor_to_images
 
 OWN = np.array([[0, 0], [0, 256], [256, 256], [256, 0]], float)

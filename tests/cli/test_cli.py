@@ -290,7 +290,7 @@ def test_a_full_disk_leaves_the_older_output_and_nothing_else(run, drawing, tmp_
     target = draw(tmp_path / "out" / "face.png", radius=10)
     before = target.read_bytes()
 
-    def half_a_picture(image, file, format):
+    def half_a_picture(image, file, format, **options):
         Path(file).write_bytes(b"\x89PNG")
         raise OSError(28, "No space left on device")
 

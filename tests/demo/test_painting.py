@@ -20,7 +20,8 @@ from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
 from psp_hub.demo.segmentation import LEGEND, blank_sheet, make_brush, painted_on, parse_photo, read_map, sheet
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
-from psp_hub.images.label_maps import CLASS_NAMES, PALETTE, labels_to_image
+from psp_hub.images.face_classes import CLASS_NAMES, PALETTE
+from psp_hub.images.label_maps import labels_to_image
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.model import STARTERS
 from tests.browser import drag, open_page, serve, sheet_on

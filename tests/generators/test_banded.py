@@ -44,6 +44,7 @@ def test_the_same_pictures(generator, plain, monkeypatch, band_bytes, noise_mode
     drawn = generator.synthesis(ws, noise_mode, rngs[0])
     expected = plain(generator.synthesis, ws, noise_mode, rngs[1])
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-10)
+    assert drawn.is_contiguous()  # safetensors and views want that
     assert torch.equal(rngs[0].get_state(), rngs[1].get_state())
 
 

@@ -8,18 +8,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from psp_hub.images.label_maps import (
-    BACKGROUND,
-    CLASS_NAMES,
-    HAIR,
-    LABEL_ORDERS,
-    MAX_SIDE,
-    PALETTE,
-    SKIN,
-    labels_to_image,
-    read_labels,
-    resize_labels,
-)
+from psp_hub.images.face_classes import BACKGROUND, CLASS_NAMES, HAIR, LABEL_ORDERS, PALETTE, SKIN
+from psp_hub.images.label_maps import MAX_SIDE, labels_to_image, read_labels, resize_labels
 from psp_hub.images.pictures import open_image
 from psp_hub.images.preprocessing import masked_to_tensor, prepare_labels, prepare_tensor
 

@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageFilter
 
 from psp_hub import PSPModel
-from psp_hub.images.label_maps import CLASS_NAMES, read_labels
+from psp_hub.images.face_classes import CLASS_NAMES
+from psp_hub.images.label_maps import read_labels
 from psp_hub.images.part_masks import PARTS, group_parts, merge_parts
 from psp_hub.tasks import TASKS
 from training.data.folders import FolderPictures, match

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from psp_hub.images.label_maps import NUM_CLASSES
+from psp_hub.images.face_classes import NUM_CLASSES
 from training.data.faces import FacePhotos
 from training.data.folders import FolderPictures, match, read, read_labels
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psp_hub.images.preprocessing import NUM_CLASSES
+from psp_hub.images.face_classes import NUM_CLASSES
 from training.data.drawings import pixel_centres, smooth_noise
 from training.data.labelled_photos import SIDES
 from training.data.pairs import read_picture, read_tar

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from psp_hub.config import MAX_SEED
 from psp_hub.generators.base import Generator
 from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
-from psp_hub.latents import MAX_SEED, random_z, style_indices
+from psp_hub.latents import random_z, style_indices
 
 IMAGE_SIZE = 256
 WEBP_QUALITY = 90

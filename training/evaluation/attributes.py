@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from psp_hub.face_parser import FaceParser
-from psp_hub.images.label_maps import CLASS_NAMES
+from psp_hub.images.face_classes import CLASS_NAMES
 
 HEADS = Path(__file__).with_name("attribute_heads.safetensors")
 NUMBERS = {name: i for i, name in enumerate(CLASS_NAMES)}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from psp_hub.images.label_maps import CLASS_NAMES, NUM_CLASSES
+from psp_hub.images.face_classes import CLASS_NAMES, NUM_CLASSES
 
 
 def confusion(answer: Tensor, truth: Tensor) -> Tensor:

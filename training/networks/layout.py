@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
-from psp_hub.images.preprocessing import NUM_CLASSES
+from psp_hub.images.face_classes import NUM_CLASSES
 
 FEATURE_SIZE, MAP_SIZE, WIDTH = 32, 64, 96
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from psp_hub.images.label_maps import CLASS_NAMES
+from psp_hub.images.face_classes import CLASS_NAMES
 
 NUMBERS = {name: i for i, name in enumerate(CLASS_NAMES)}
 EYES, BROWS, LIPS = ("l_eye", "r_eye"), ("l_brow", "r_brow"), ("u_lip", "l_lip", "mouth")

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from psp_hub.images.label_maps import PALETTE
+from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.model import PSPModel, starter_names
 from psp_hub.tasks import mixed_groups

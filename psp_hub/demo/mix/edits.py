@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from psp_hub.config import MAX_SEED
 from psp_hub.demo.faces import Problem, whole_number
 from psp_hub.demo.mix.recipes import GROUPS, MAX_TEXT, Painter, Recipe, Source, from_json, to_json, to_link
 from psp_hub.demo.photo.crops import read_crop
 from psp_hub.demo.space import on_gpu
 from psp_hub.directions import Direction
+from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import tensor_to_images
-from psp_hub.latents import MAX_SEED
 from psp_hub.latents_file import load_latents, save_latents
 from psp_hub.model import PSPModel
 
@@ -126,7 +127,7 @@ class Files:
 def save_face(folder: str, image: Image.Image, ws: np.ndarray, recipe: Recipe, painter: Painter) -> Files:
     name = f"face-{recipe.start}" if isinstance(recipe.start, int) else "face"
     paths = [Path(folder, name).with_suffix(end) for end in (".png", ".json", ".safetensors")]
-    image.save(paths[0], compress_level=1)  # the usual 6 takes longer than painting
+    save_png(image, paths[0])
     paths[1].write_text(to_json(recipe, painter), encoding="utf-8")
     save_latents(paths[2], torch.from_numpy(ws), generator=painter.name, task=None, w_avg=painter.w_avg)
     return Files(*map(str, paths))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from psp_hub import latents
+from psp_hub.config import MAX_SEED
 from psp_hub.directions import Direction, apply_directions
 from psp_hub.generators.base import Generator
 from psp_hub.model import MIXING_PSI
@@ -202,7 +203,7 @@ def _write_source(source: Source) -> Any:
 
 
 def _read_source(value: Any) -> Source:
-    if type(value) is int and 0 <= value <= latents.MAX_SEED:
+    if type(value) is int and 0 <= value <= MAX_SEED:
         return value
     try:
         array = np.frombuffer(base64.b64decode(value["float32"], validate=True), "<f4").reshape(value["shape"])
@@ -212,7 +213,7 @@ def _read_source(value: Any) -> Source:
         pass
     raise ValueError(
         f"The saved face has a source that cannot be read: {value!r:.60}; "
-        f"expected a whole number from 0 to {latents.MAX_SEED}, or the numbers of a face."
+        f"expected a whole number from 0 to {MAX_SEED}, or the numbers of a face."
     )
 
 

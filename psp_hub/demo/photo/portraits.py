@@ -4,7 +4,6 @@ import queue
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from psp_hub.config import MAX_SEED
 from psp_hub.demo.faces import MAX_VARIATIONS, Problem, whole_number
 from psp_hub.demo.photo.crops import Crop, blend
 from psp_hub.demo.space import on_gpu
+from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import tensor_to_images
-from psp_hub.latents import MAX_SEED
 from psp_hub.latents_file import load_latents, save_latents
 from psp_hub.model import PSPModel
 
@@ -150,7 +150,7 @@ def paint(model: PSPModel, ws: Tensor, portrait: Portrait, keep: bool, path: Pat
     image = tensor_to_images(model.decode(ws))[0]
     if keep and portrait.crop is not None and portrait.crop.missing is not None:
         image = blend(image, portrait.crop)
-    image.save(path, compress_type=zlib.Z_HUFFMAN_ONLY)  # as quick as no other, and for photos no larger
+    save_png(image, path)
     return str(path)
 
 

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from psp_hub.config import MAX_SEED
 from psp_hub.demo.faces import Painted, Problem, fill_in, latents_of, save_face, save_input, whole_number
 from psp_hub.demo.sketch.pad import read_drawing
 from psp_hub.demo.space import on_gpu
 from psp_hub.generators.base import Generator
 from psp_hub.images.preprocessing import drawings_to_tensor, prepare_drawing, tensor_to_images
-from psp_hub.latents import MAX_SEED
 from psp_hub.model import PSPModel
 
 # Updates of the face, of the drawing as the encoder gets it, and of what the page remembers of the face.

@@ -16,7 +16,8 @@ from psp_hub import PSPConfig, PSPModel
 from psp_hub.encoder import PSPEncoder
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
-from psp_hub.images.label_maps import CLASS_NAMES, labels_to_image
+from psp_hub.images.face_classes import CLASS_NAMES
+from psp_hub.images.label_maps import labels_to_image
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.tasks import TASKS, get_task
 from training.data.pairs import PairStore

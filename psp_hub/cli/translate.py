@@ -1,0 +1,180 @@
+"""`psp-hub translate`: faces from the pictures in files and folders."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from psp_hub import latents
+from psp_hub.alignment.cut_out import SMALL_NOTE, cut_out
+from psp_hub.cli.files import (
+    LATENTS_SUFFIX,
+    check_parts,
+    check_targets,
+    find_inputs,
+    find_masks,
+    plan,
+    write_png,
+)
+from psp_hub.cli.options import DEFAULT_TASK
+from psp_hub.cli.output import say
+from psp_hub.cli.pipeline import Write, run_all
+from psp_hub.config import PSPConfig
+from psp_hub.generators.base import Generator
+from psp_hub.images.masks import with_hole
+from psp_hub.images.part_masks import merge_parts
+from psp_hub.images.preprocessing import open_image, prepare_labels, tensor_to_images
+from psp_hub.latents_file import save_latents
+from psp_hub.model import MIXING_PSI, PSPModel
+from psp_hub.refinement import check_refinable
+from psp_hub.tasks import TASKS, mixed_groups
+
+PHOTO_KINDS = ("photo", "masked")  # kinds of input with a face to cut out
+
+
+def read_input(
+    files: Sequence[Path], options: argparse.Namespace, mask: Path | None, config: PSPConfig
+) -> Image.Image:
+    """What the model is given of a file, or of the masks of the parts of a face.
+
+    Args:
+        files: one, or those masks.
+        options: of `translate`.
+        mask: file of the part to fill in.
+        config: of the model.
+
+    Raises:
+        ValueError: a file that cannot be used, or no face in it.
+    """
+    if len(files) > 1:
+        return merge_parts(files)
+    (source,) = files
+    picture = open_image(source, keep_mode=True)
+    if options.label_order is not None:
+        return prepare_labels(picture, options.label_order)
+    if config.input_kind not in PHOTO_KINDS:
+        return picture
+    hole = None if mask is None else open_image(mask, keep_mode=True)
+    if options.align is False:
+        if picture.width != picture.height:
+            say(f"{source}: {picture.width} x {picture.height} pixels are stretched to a square", sys.stderr)
+        return picture if hole is None else with_hole(picture, hole)
+    small, masked = is_small(config.task), config.input_kind == "masked"
+    try:
+        cut = cut_out(picture, small=small, masked=masked, mask=hole, always=bool(options.align))
+    except ValueError as error:
+        raise ValueError(f"{error} Or use the whole photo as it is: --no-align.") from error
+    if cut.note and cut.note != SMALL_NOTE:
+        say(f"{source}: {cut.note}", sys.stderr)
+    return cut.seen
+
+
+# Drawing
+
+
+def encode(model: PSPModel, picture: Image.Image, options: argparse.Namespace) -> Tensor:
+    """The styles [1, num_ws, w_dim] of a picture, refined as the options say."""
+    ws = model.encode(picture)
+    if options.refine:
+        with tqdm(total=options.refine, desc="refining", unit="step", leave=False, disable=None) as bar:
+            progress = lambda step, losses: bar.update()  # noqa: E731
+            ws = model.refine(picture, ws, options.refine, factor=options.factor, progress=progress)
+    return ws
+
+
+def variations(ws: Tensor, generator: Generator, task: str, options: argparse.Namespace) -> Iterator[Tensor]:
+    """Styles [1, num_ws, w_dim] themselves; with a seed, those whose open part is drawn at random, one at a time."""
+    ws = latents.truncate(ws.to(generator.w_avg), generator.w_avg, options.truncation_psi)
+    if options.seed is None:
+        yield ws
+        return
+    indices = latents.style_indices(mixed_groups(task), generator.num_ws)
+    for seed in range(options.seed, options.seed + options.variations):
+        z = latents.random_z(1, generator.w_dim, seed).to(generator.w_avg)
+        yield latents.mix(ws, generator.mapping(z, truncation_psi=MIXING_PSI), indices, options.strength)
+
+
+def draw(styles: Iterable[Tensor], generator: Generator, targets: Iterable[Path]) -> Iterator[Write]:
+    """Draws each of the styles when its turn comes, and yields what writes it."""
+    for ws, target in zip(styles, targets, strict=True):
+        yield partial(write_image, generator.synthesis(ws), target)
+
+
+def write_image(image: Tensor, target: Path) -> None:
+    write_png(tensor_to_images(image)[0], target)
+
+
+# psp-hub translate
+
+
+def translate(options: argparse.Namespace) -> int:
+    """`psp-hub translate`: a picture that fails does not stop the others."""
+    check_seed(options)
+    inputs = find_inputs(options.input)
+    jobs = plan(options.input, options.output, lambda folder: inputs, lambda source: options.variations)
+    masks = find_masks(options.mask, jobs) if options.mask else {}
+    check_targets(jobs, chain(masks.values(), *inputs.values()))
+    if options.model:
+        model = PSPModel.from_pretrained(options.model)
+    else:
+        model = PSPModel.from_starter(options.task or DEFAULT_TASK)
+    settle(options, model)
+    check_parts(inputs, model.config.input_kind, options.label_order)
+
+    def read(source: Path) -> Image.Image:
+        return read_input(inputs[source], options, masks.get(source), model.config)
+
+    def draw_all(source: Path, picture: Image.Image, targets: list[Path]) -> Iterator[Write]:
+        ws = encode(model, picture, options)
+        styles = list(variations(ws, model.generator, model.config.task, options))
+        yield from draw(styles, model.generator, targets)
+        if options.save_latents:
+            for i, (ws, target) in enumerate(zip(styles, targets, strict=True)):
+                notes = {} if options.seed is None else {"seed": str(options.seed + i)}
+                yield partial(save, ws, model, target.with_suffix(LATENTS_SUFFIX), notes)
+
+    return run_all(jobs, read, draw_all, "picture")
+
+
+def is_small(task: str) -> bool:
+    return task in TASKS and TASKS[task].shown == "small"
+
+
+def settle(options: argparse.Namespace, model: PSPModel) -> None:
+    """Refuse options of other kinds of pictures; find out how much is refined.
+
+    Raises:
+        ValueError: an option that the model has no use for.
+    """
+    task, kind = model.config.task, model.config.input_kind
+    for name, value, expected, noun in (
+        ("--label-order", options.label_order, ("labels",), "label maps"),
+        ("--mask", options.mask, ("masked",), "photos with a missing part"),
+        ("--align", options.align or None, PHOTO_KINDS, "photos"),
+    ):
+        if value is not None and kind not in expected:
+            raise ValueError(f"{name} is for {noun}, but {task} takes pictures of the kind {kind}")
+    if options.refine is None:
+        options.refine = TASKS[task].refinement_steps if task in TASKS else 0
+    elif options.refine:
+        check_refinable(task)
+    if options.factor is not None and not (options.refine and is_small(task)):
+        raise ValueError("--factor is for super-resolution with --refine")
+
+
+def save(ws: Tensor, model: PSPModel, path: Path, notes: dict[str, str]) -> None:
+    """Save the styles of one face."""
+    generator = model.config.base_generator
+    names = {"generator": None if generator is None else str(generator), "task": model.config.task}
+    save_latents(path, ws, w_avg=model.generator.w_avg, **names, **notes)
+
+
+def check_seed(options: argparse.Namespace) -> None:
+    if options.seed is None and (options.variations > 1 or options.strength != 1):
+        raise ValueError("--variations and --strength need a --seed")
