@@ -20,7 +20,6 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
-from psp_hub.tasks import mixed_groups
 from training.data.folders import FolderPictures
 from training.evaluation.segmentation import confusion, segmentation_figures
 from training.networks.perceptual import PerceptualDistance
@@ -47,7 +46,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
 def variations(model: PSPModel, inputs: Tensor, number: int, seed: int) -> tuple[Tensor, Tensor]:
     """The answer to one input [1, C, 256, 256], and variations of it: [1, 3, 256, 256] and [number, 3, 256, 256]."""
     ws = model.encode(inputs)
-    varied = model.mix(ws, seed=seed, groups=mixed_groups(model.config.task), num_variations=number)
+    varied = model.mix(ws, seed=seed, num_variations=number)
     images = [shrink(model.decode(one)).clamp(-1, 1) for one in (ws, *varied.split(1))]
     return images[0], torch.cat(images[1:])
 

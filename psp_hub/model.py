@@ -17,10 +17,10 @@ from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.passes import check_passes, encode_in_passes, input_channels
 from psp_hub.pretrained import Pretrained
 from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
+from psp_hub.tasks import mixed_groups
+from psp_hub.variations import vary
 
 STARTERS = Path(__file__).parent / "starters"
-# Styles drawn at random for mixing are pulled towards the mean face: fewer broken pictures, enough variety.
-MIXING_PSI = 0.7
 
 Pictures = Tensor | Image.Image | Sequence[Image.Image]
 
@@ -192,7 +192,7 @@ class PSPModel(Pretrained):
         *,
         seed: int | None = None,
         style: Tensor | None = None,
-        groups: Iterable[str] = ("fine",),
+        groups: Iterable[str] | None = None,
         strength: float = 1.0,
         num_variations: int = 1,
     ) -> Tensor:
@@ -202,7 +202,8 @@ class PSPModel(Pretrained):
             ws: [1, num_ws, w_dim].
             seed: draws `num_variations` random styles; variation i of seed s is variation 0 of seed s + i.
             style: mix with this style instead, [M, w_dim] or [M, num_ws, w_dim].
-            groups: which styles change: some of coarse (pose, shape), medium (features, hair), fine (colours, skin).
+            groups: which styles change: some of coarse (pose, shape), medium (features, hair), fine (colours, skin);
+                by default those that the model's task leaves open.
             strength: 0 changes nothing, 1 replaces.
 
         Returns:
@@ -221,11 +222,10 @@ class PSPModel(Pretrained):
             raise ValueError(f"strength is {strength}, expected 0 to 1")
         if num_variations < 1:
             raise ValueError(f"num_variations is {num_variations}, expected 1 or more")
-        if style is None:
-            z = latents.random_z(num_variations, self.generator.w_dim, seed)
-            style = self.generator.mapping(z.to(self.generator.w_avg), truncation_psi=MIXING_PSI)
-        indices = latents.style_indices(groups, self.generator.num_ws)
-        return latents.mix(ws, style, indices, strength)
+        groups = mixed_groups(self.config.task) if groups is None else groups
+        if seed is not None:
+            return vary(self.generator, ws, seed, groups, strength, num_variations)
+        return latents.mix(ws, style, latents.style_indices(groups, self.generator.num_ws), strength)
 
     @classmethod
     def from_starter(

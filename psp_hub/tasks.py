@@ -42,8 +42,9 @@ def weights(**given: float) -> dict[str, float]:
 
 
 # Weights of the image losses, flips and factors: the training commands that the authors of pSp published with their
-# code. What variations draw anew are the paper's layers 8 to 18 everywhere: drawings and label maps say nothing of
-# colour, and of a photo, variations are the same face in other colours and light.
+# code. What variations draw anew: drawings and label maps say nothing of colour (the paper's layers 8 to 18), and of a
+# photo, variations are the same face in other colours and light; a tiny picture and the surroundings of a gap show the
+# colours, and leave the features open.
 TASKS = {
     "inversion": TaskSpec(
         in_channels=3,
@@ -71,6 +72,7 @@ TASKS = {
         source="degradation",
         source_options={"factors": (1, 2, 4, 8, 16, 32)},
         loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
+        mixed_groups=("medium",),
         shown="small",
         refinement_steps=20,
     ),
@@ -88,6 +90,7 @@ TASKS = {
         input_kind="masked",
         source="mask",
         loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
+        mixed_groups=("medium",),
         shown="known",
     ),
 }

@@ -15,12 +15,11 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from psp_hub import PSPModel
-from psp_hub.demo.photo.portraits import VARIED
 from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import prepare_drawing, prepare_labels, tensor_to_images
 from psp_hub.memory import keep_freed_memory
 from psp_hub.model import STARTERS
-from psp_hub.tasks import get_task, mixed_groups
+from psp_hub.tasks import get_task
 from tests.browser import open_page, serve
 
 SIDE, GAP = 200, 6  # of one picture in the grid, and between two
@@ -67,12 +66,7 @@ def results() -> Image.Image:
         ws = model.encode(picture)
         if steps := get_task(task).refinement_steps:
             ws = model.refine(picture, ws, steps)
-        options = {
-            "groups": VARIED.get(task, mixed_groups(task)),
-            "strength": STRENGTH,
-            "num_variations": NUM_VARIATIONS,
-        }
-        varied = model.mix(ws, seed=1, **options)
+        varied = model.mix(ws, seed=1, strength=STRENGTH, num_variations=NUM_VARIATIONS)
         faces = [tensor_to_images(model.decode(one))[0] for one in (ws, *varied.split(1))]
         for column, one in enumerate([seen(task, picture), *faces]):
             place = ((SIDE + GAP) * column, (SIDE + GAP) * row)

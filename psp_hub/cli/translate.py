@@ -31,9 +31,10 @@ from psp_hub.images.masks import with_hole
 from psp_hub.images.part_masks import merge_parts
 from psp_hub.images.preprocessing import open_image, prepare_labels, tensor_to_images
 from psp_hub.latents_file import save_latents
-from psp_hub.model import MIXING_PSI, PSPModel
+from psp_hub.model import PSPModel
 from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, mixed_groups
+from psp_hub.variations import vary
 
 PHOTO_KINDS = ("photo", "masked")  # kinds of input with a face to cut out
 
@@ -94,10 +95,8 @@ def variations(ws: Tensor, generator: Generator, task: str, options: argparse.Na
     if options.seed is None:
         yield ws
         return
-    indices = latents.style_indices(mixed_groups(task), generator.num_ws)
     for seed in range(options.seed, options.seed + options.variations):
-        z = latents.random_z(1, generator.w_dim, seed).to(generator.w_avg)
-        yield latents.mix(ws, generator.mapping(z, truncation_psi=MIXING_PSI), indices, options.strength)
+        yield vary(generator, ws, seed, mixed_groups(task), options.strength)
 
 
 def draw(styles: Iterable[Tensor], generator: Generator, targets: Iterable[Path]) -> Iterator[Write]:

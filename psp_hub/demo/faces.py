@@ -24,7 +24,6 @@ from psp_hub.images.preprocessing import (
     tensor_to_images,
 )
 from psp_hub.model import PSPModel
-from psp_hub.tasks import mixed_groups
 
 MAX_VARIATIONS = 8
 
@@ -73,7 +72,7 @@ def whole_number(value: float | None, name: str, low: int, high: int) -> int:
 
 def fill_in(model: PSPModel, ws: Tensor, seed: int, strength: float) -> Tensor:
     """Styles [1, num_ws, w_dim] with what the input leaves open taken from `seed`."""
-    return model.mix(ws, seed=seed, groups=mixed_groups(model.config.task), strength=strength)
+    return model.mix(ws, seed=seed, strength=strength)
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.model import PSPModel, starter_names
-from psp_hub.tasks import mixed_groups
 from training.losses import TrainingLosses, WError
 
 VALIDATION_EPOCH = 1_000_000  # an epoch that training never reaches: inputs of its own, the same every time
@@ -129,7 +128,7 @@ def picture_grid(model: PSPModel, data: Dataset, positions: list[int]) -> Image.
         item = data[VALIDATION_EPOCH, i]
         inputs = item["input"][None].float()
         ws = model.encode(inputs.to(model.device))
-        varied = model.mix(ws, seed=i, groups=mixed_groups(model.config.task))
+        varied = model.mix(ws, seed=i)
         images = [shrink(model.decode(styles)) for styles in (ws, varied)]
         rows.append(torch.cat([visible(inputs), item["image"][None], *images], dim=3))  # [1, 3, S, 4 S]
     return tensor_to_images(torch.cat(rows, dim=2))[0]

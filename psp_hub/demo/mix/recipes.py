@@ -18,7 +18,7 @@ from psp_hub import latents
 from psp_hub.config import MAX_SEED
 from psp_hub.directions import Direction, apply_directions
 from psp_hub.generators.base import Generator
-from psp_hub.model import MIXING_PSI
+from psp_hub.variations import random_styles
 
 FORMAT, VERSION = "psp-hub-face", 1
 MAX_PSI = 1.4
@@ -108,8 +108,7 @@ def source_ws(generator: Generator, source: Source) -> Tensor:
         ValueError: styles of another generator.
     """
     if isinstance(source, int):
-        z = latents.random_z(1, generator.w_dim, source).to(generator.w_avg)
-        return generator.mapping(z, truncation_psi=MIXING_PSI)[:, None].repeat(1, generator.num_ws, 1)
+        return random_styles(generator, source)[:, None].repeat(1, generator.num_ws, 1)
     if source.shape != (generator.num_ws, generator.w_dim):
         raise ValueError(
             f"This face was made for another painter: its numbers are {shape(source.shape)}, "

@@ -26,9 +26,6 @@ from psp_hub.latents_file import load_latents, save_latents
 from psp_hub.model import PSPModel
 
 MAX_STEPS = 100
-# What variations draw anew. A photo shows the features, so that only its colours and light could be otherwise; a tiny
-# picture and the surroundings of a gap show the colours, and leave the features open.
-VARIED = {"inversion": ("fine",), "super-resolution": ("medium",), "inpainting": ("medium",)}
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def work(
     for i in range(1, num + 1):
         progress((i, num + 1), desc=f"Painting variation {i} of {num}", unit="faces")
         seed = wishes.seed + i - 1
-        mixed = model.mix(ws, seed=seed, groups=VARIED[portrait.task], strength=wishes.strength)
+        mixed = model.mix(ws, seed=seed, strength=wishes.strength)
         path = paint(model, mixed, portrait, wishes.keep, Path(folder, f"face-seed-{seed}.png"))
         gallery = [*gallery, (path, f"seed {seed}")]
         yield face, gallery, styles
