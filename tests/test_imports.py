@@ -19,7 +19,7 @@ LEVELS = [
     {"directions", "hub", "images"},
     {"face_parser", "heads"},
     {"alignment", "encoder", "generators"},
-    {"latents_file", "passes", "pretrained", "refinement"},
+    {"latents_file", "passes", "pretrained", "refinement", "variations"},
     {"model"},
     {"conversion"},
     {"__init__", "cli", "demo"},
