@@ -93,6 +93,8 @@ def load_latents(path: str | Path, generator: Generator | str | None = None) -> 
         size = path.stat().st_size
     except OSError as error:
         raise ValueError(f"{name} cannot be opened: {error.strerror or error}.") from error
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise ValueError(f"{name} is not a file of latents, but a folder, a pipe or a device.")
     if size > MAX_BYTES:
         raise ValueError(f"{name} has {size:,} bytes, expected at most {MAX_BYTES:,}: it is not a file of latents.")
     try:

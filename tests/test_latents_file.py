@@ -120,6 +120,9 @@ def test_other_files(saved, tmp_path):
             load_latents(tmp_path / name)
     with pytest.raises(ValueError, match="missing cannot be opened: No such file"):
         load_latents(tmp_path / "missing")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is not a file of latents, but"):
+        load_latents(tmp_path / "pipe")
     with pytest.raises(ValueError, match="is not a file of latents"):
         load_latents(tmp_path)  # a folder
     with open(tmp_path / "huge", "wb") as file:

@@ -63,5 +63,5 @@ def check_archive(path: Path) -> None:
                 raise ValueError(f"{path} is damaged or not a PyTorch file: {packed[0]} in it is compressed")
             if damaged := archive.testzip():  # torch itself does not look at the checksums
                 raise ValueError(f"{path} is damaged: {damaged} in it does not match its checksum")
-    except (zipfile.BadZipFile, OSError, EOFError, LookupError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, LookupError, RuntimeError, UnicodeError) as error:
         raise ValueError(f"{path} is damaged or not a PyTorch file: {error}") from error

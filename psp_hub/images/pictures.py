@@ -53,6 +53,8 @@ def open_image(source: str | Path | Image.Image | BinaryIO, keep_mode: bool = Fa
     if path.is_dir():
         raise ValueError(f"{path.name} is a folder; a picture file (PNG, JPEG, ...) is expected.")
     try:
+        if not path.is_file() and path.exists():  # opening a pipe would wait for ever
+            raise ValueError(f"{path.name} is no file, but a pipe or a device; a picture file is expected.")
         file = open(path, "rb")
     except FileNotFoundError as error:
         raise ValueError(f"There is no file {path.name}; check its name and folder ({path}).") from error

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import struct
 import time
 import warnings
@@ -181,6 +182,14 @@ def test_missing_file_and_folder(tmp_path):
         open_image(tmp_path / "nowhere.png")
     with pytest.raises(ValueError, match=f"{tmp_path.name} is a folder"):
         open_image(tmp_path)
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(ValueError, match=f"{name} is no file, but a pipe or a device"):
+            open_image(tmp_path / name)
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -141,9 +142,33 @@ def write_files(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def read_tar(path: Path) -> dict[int, tuple[int, int]]:
-    """Offset and size of each picture in a tar file, by index."""
-    with tarfile.open(path) as tar:
-        return {int(Path(member.name).stem): (member.offset_data, member.size) for member in tar}
+    """Offset and size of each picture in a tar file, by index.
+
+    Raises:
+        ValueError: another kind of file, or one that is not complete.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            found = {int(Path(member.name).stem): (member.offset_data, member.size) for member in tar}
+    except (tarfile.TarError, ValueError) as error:
+        advice = "delete it, and make it again"
+        raise ValueError(f"{path} is damaged, or no file of numbered pictures ({error}): {advice}") from error
+    if found and max(offset + size for offset, size in found.values()) > path.stat().st_size:
+        raise ValueError(f"{path} ends in the middle of a picture: delete it, and make it again")
+    return found
+
+
+def read_w(path: Path) -> dict[int, Tensor]:
+    """The styles of a shard, by index, in half precision.
+
+    Raises:
+        ValueError: another kind of file, or a damaged one.
+    """
+    try:
+        tensors = load_file(path)
+        return dict(zip(tensors["index"].tolist(), tensors["w"], strict=True))
+    except (SafetensorError, LookupError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or holds no w by index: {error}") from error
 
 
 def read_bytes(path: Path, offset: int, size: int) -> bytes:
@@ -168,7 +193,7 @@ class PairStore(Dataset):
     Only the position of each image is kept in memory, so forked workers share everything.
 
     Raises:
-        ValueError: a folder holds no pairs, or an image has no w.
+        ValueError: a folder holds no pairs, a file is damaged, or an image has no w.
     """
 
     def __init__(self, folders: Sequence[str | Path]):
@@ -179,8 +204,7 @@ class PairStore(Dataset):
         for folder in map(Path, folders):
             w_of: dict[int, Tensor] = {}
             for path in sorted(folder.glob("w*.safetensors")):
-                tensors = load_file(path)
-                w_of |= dict(zip(tensors["index"].tolist(), tensors["w"], strict=True))
+                w_of |= read_w(path)
             for path in sorted(folder.glob("images-*.tar")):
                 for index, (offset, size) in read_tar(path).items():
                     if index not in w_of:

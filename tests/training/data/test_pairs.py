@@ -220,6 +220,20 @@ def test_image_without_w_is_refused(store_of):
         PairStore([folder])
 
 
+@pytest.mark.parametrize("name", ["images-001.tar", "w-001.safetensors"])
+@pytest.mark.parametrize(
+    "damage", [lambda c: b"", lambda c: b"no store", lambda c: c[: len(c) // 4], lambda c: c[99:]]
+)
+def test_damaged_stores_are_named(store_of, name, damage):
+    """A tar file that ends in a picture was only found out when that was trained on."""
+    path = store_of("a", [1], [2]) / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        ValueError, match=f"{name} (is damaged, or|ends in the middle)|images-001.tar: image 2 has no w"
+    ):
+        PairStore([path.parent])
+
+
 def test_empty_folder_is_refused(store_of, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no pairs"):

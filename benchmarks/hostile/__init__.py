@@ -1,0 +1,1 @@
+"""Inputs made to break things, and the doors that they are put through; see `benchmarks/stress_inputs.py`."""
