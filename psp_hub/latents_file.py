@@ -1,6 +1,5 @@
 """Files of latents: the styles of faces in one .safetensors file, so that the same faces can be drawn again."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from psp_hub.generators.base import Generator
+from psp_hub.staging import staged_file
 
 FORMAT, VERSION = "psp-hub-latents", "1"
 MAX_FACES = 10_000
@@ -66,12 +66,8 @@ def save_latents(
     if w_avg is not None:
         tensors["w_avg"] = w_avg.detach().float().cpu().contiguous()
     check_numbers(tensors, "these latents")
-    staged = path.with_name(f".psp-hub-{os.getpid()}.tmp")
-    try:
-        staged.write_bytes(save(tensors, metadata=metadata))
-        os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)
+    with staged_file(path) as stage:
+        stage.write_bytes(save(tensors, metadata=metadata))
 
 
 def load_latents(path: str | Path, generator: Generator | str | None = None) -> Latents:

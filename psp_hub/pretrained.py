@@ -22,8 +22,9 @@ from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator, pin_generator
 from psp_hub.generators.base import Generator
 from psp_hub.hub import cards
-from psp_hub.hub.components import component_files, load_component, save_component, staged
+from psp_hub.hub.components import component_files, load_component, save_component
 from psp_hub.hub.transfer import CARD_NAME, LIBRARY_NAME, Access, open_source, push_folder
+from psp_hub.staging import staged_folder
 
 EVALUATION_NAME = "evaluation.json"
 
@@ -59,7 +60,7 @@ class Pretrained(
         config = replace(self.config, format_version=FORMAT_VERSION)
         if include_generator:
             config = replace(config, base_generator=None)
-        with staged(Path(save_directory)) as folder:
+        with staged_folder(Path(save_directory)) as folder:
             save_component(self.encoder, folder / "encoder", variant)
             if config.base_generator is None:
                 save_component(self.generator, folder / "generator", variant)

@@ -1,6 +1,5 @@
 """Files and folders in, files and folders out: which become which, found out before any work."""
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from PIL import Image
 from psp_hub.images.folder import find_pictures
 from psp_hub.images.part_masks import group_parts
 from psp_hub.images.png import save_png
+from psp_hub.staging import staged_file
 
 LATENTS_SUFFIX = ".safetensors"
 
@@ -148,9 +148,5 @@ def plan(
 
 def write_png(image: Image.Image, path: Path) -> None:
     """Write a PNG that has its name only once it is complete."""
-    staged = path.with_name(f".psp-hub-{os.getpid()}.tmp")
-    try:
-        save_png(image, staged)
-        os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)
+    with staged_file(path) as stage:
+        save_png(image, stage)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from psp_hub.cli.files import Jobs
 from psp_hub.cli.output import say
+from psp_hub.staging import sweep
 
 T = TypeVar("T")
 Write = Callable[[], None]
@@ -32,7 +33,9 @@ def run_all(
     Returns:
         The exit code.
     """
-    next(iter(jobs.values()))[0].parent.mkdir(parents=True, exist_ok=True)  # all outputs lie in one folder
+    folder = next(iter(jobs.values()))[0].parent  # all outputs lie in it
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     sources, failed = list(jobs), 0
     with torch.no_grad(), ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         read = torch.no_grad()(read)  # the one above holds for this thread alone

@@ -20,8 +20,9 @@ from psp_hub.conversion.original_names import decoder_key, encoder_key, equalise
 from psp_hub.conversion.recognition import is_pickle
 from psp_hub.conversion.safe_pickle import Persistent, first_line, read_nvidia_pickle, read_torch, state_dict_of
 from psp_hub.generators.base import W_AVG_SAMPLES, Generator, estimate_w_avg
-from psp_hub.hub.components import save_component, staged
+from psp_hub.hub.components import save_component
 from psp_hub.model import PSPModel
+from psp_hub.staging import staged_folder
 
 KINDS = (
     "a pSp or e4e checkpoint (.pt with state_dict), a StyleGAN2 generator (.pt with g_ema) "
@@ -73,7 +74,7 @@ class Conversion:
         if self.model:
             self.model.save_pretrained(folder)
         else:
-            with staged(folder) as stage:
+            with staged_folder(folder) as stage:
                 save_component(self.generator, stage)
 
 

@@ -1,11 +1,7 @@
 """The diffusers components that a model is made of: loaded strictly; written as safetensors, all or nothing."""
 
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,28 +135,3 @@ def converted(name: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
     if value.isfinite().all() and not result.isfinite().all():
         raise ValueError(f"the weight {name} has values up to {value.abs().max():.3g}, too large for {dtype}")
     return result
-
-
-@contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder; what is written there moves into `folder` at the end, unless there was an error.
-
-    Files of the same names are replaced, others stay. After an error `folder` is as it was before.
-    """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(
-            dir=folder, prefix=".saving-"
-        ) as name:  # the same disk, so moving is renaming
-            stage = Path(name)
-            yield stage
-            for source in sorted(path for path in stage.rglob("*") if path.is_file()):
-                target = folder / source.relative_to(stage)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(source, target)
-    except BaseException:
-        for path in missing:  # deepest first, and empty unless somebody else used it meanwhile
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-        raise
