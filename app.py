@@ -20,7 +20,8 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import GeneratorUnavailableError
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import STARTERS, PSPModel, starter_names
+from psp_hub.model import PSPModel
+from psp_hub.model_names import find_model, starter_names
 
 DEFAULT_GENERATOR = "mobilestylegan-ffhq"  # paints what is mixed and edited where no model can be loaded
 
@@ -41,8 +42,7 @@ def load_models(sources: Sequence[str | Path]) -> tuple[list[PSPModel], list[str
     problems = []
     for source in sources:
         try:
-            is_starter = source in starter_names() and not Path(source).exists()
-            model = load_model(STARTERS / source if is_starter else source, models)
+            model = load_model(find_model(source), models)
             sort_models([*models, model])  # refuses what the page cannot show
             models.append(model)
         except GeneratorUnavailableError:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import STARTERS, PSPModel
+from psp_hub.model import PSPModel
+from psp_hub.model_names import STARTERS
 
 WARM_UP = 3
 

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import PSPModel
+from psp_hub.model import PSPModel, load_model
 from training.data.folders import FolderPictures
 from training.evaluation.segmentation import confusion, segmentation_figures
 from training.networks.perceptual import PerceptualDistance
-from training.run.validation import load_model, shrink, visible
+from training.run.validation import shrink, visible
 
 SHOWN = 10
 

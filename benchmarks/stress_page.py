@@ -30,7 +30,7 @@ import psutil
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from psp_hub.model import STARTERS
+from psp_hub.model_names import STARTERS
 from tests.browser import OPENER, serve
 
 ENDPOINT = "/draw_to_face"

@@ -3,31 +3,45 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
 
 from psp_hub import latents
-from psp_hub.config import CONFIG_NAME, PSPConfig
+from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
+from psp_hub.model_names import find_model, starter_folder
 from psp_hub.passes import check_passes, encode_in_passes, input_channels
 from psp_hub.pretrained import Pretrained
 from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
 from psp_hub.tasks import mixed_groups
 from psp_hub.variations import vary
 
-STARTERS = Path(__file__).parent / "starters"
+Picture = Image.Image | str | Path | np.ndarray  # see `psp_hub.images.pictures.open_image`
+Pictures = Tensor | Picture | Sequence[Picture]
 
-Pictures = Tensor | Image.Image | Sequence[Image.Image]
+
+def load_model(name: str | Path) -> "PSPModel":
+    """A model by its name.
+
+    Raises:
+        ValueError: see `find_model`.
+        OSError: see `PSPModel.from_pretrained`.
+    """
+    return PSPModel.from_pretrained(find_model(name))
 
 
-def starter_names() -> list[str]:
-    """The models that ship with the package; beside them is the face parser, which is none."""
-    return sorted(path.parent.name for path in STARTERS.glob("*/encoder") if (path.parent / CONFIG_NAME).is_file())
+def as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
+    """One picture, or several, as several; an array of four dimensions is several."""
+    if isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4):
+        return list(images)
+    return [cast(Picture, images)]
 
 
 @dataclass
@@ -43,7 +57,7 @@ class PSPModel(Pretrained):
 
     Example:
         >>> model = PSPModel.from_starter("sketch")
-        >>> output = model(Image.open("drawing.png"))
+        >>> output = model("drawing.png")
         >>> output.images[0].save("face.png")
     """
 
@@ -69,14 +83,18 @@ class PSPModel(Pretrained):
         return self.generator.w_avg.device
 
     def prepare(self, images: Pictures) -> Tensor:
-        """PIL pictures of any size as the encoder takes them, [N, C, 256, 256]; a tensor as it is.
+        """Pictures of any size as the encoder takes them, [N, C, 256, 256]; a tensor as it is.
+
+        Args:
+            images: PIL pictures, names of files, or arrays (see `psp_hub.images.pictures.array_to_image`): one, or a
+                list of them.
 
         Raises:
             ValueError: a picture that cannot be used (empty, too small, too large), or an empty list.
         """
         if isinstance(images, Tensor):
             return images
-        pictures = [images] if isinstance(images, Image.Image) else list(images)
+        pictures = as_list(images)
         if not pictures:
             raise ValueError("got an empty list, expected one picture or more")
         return torch.cat([prepare_tensor(picture, self.config.input_kind) for picture in pictures])
@@ -85,7 +103,7 @@ class PSPModel(Pretrained):
         """Images to styles.
 
         Args:
-            images: [N, C, 256, 256] as the encoder takes them, or PIL pictures of any size.
+            images: [N, C, 256, 256] as the encoder takes them, or pictures of any size as in `prepare`.
             truncation_psi: 1 keeps the encoder's answer, 0 gives the mean face.
 
         Returns:
@@ -124,7 +142,7 @@ class PSPModel(Pretrained):
         noise_mode: NoiseMode = "const",
         seed: int | None = None,
     ) -> PSPOutput:
-        """Encode and decode. PIL pictures in give PIL pictures out; a tensor in gives a tensor out.
+        """Encode and decode. Pictures in give PIL pictures out; a tensor in gives a tensor out.
 
         Gradients flow through tensors; pictures are handled without them. Arguments and errors as in `encode` and
         `decode`.
@@ -161,7 +179,7 @@ class PSPModel(Pretrained):
             images: as in `encode`.
             ws: where to start, [N, num_ws, w_dim]; by default the encoder's answer.
             steps: 20 do most; more take longer and come closer.
-            factor: how many times smaller than 256 px the picture of super-resolution was. PIL pictures tell it by
+            factor: how many times smaller than 256 px the picture of super-resolution was. Pictures tell it by
                 their size, unless they were enlarged before; tensors do not.
             regularisation, distance, progress: as in `psp_hub.refinement.refine`.
 
@@ -173,7 +191,7 @@ class PSPModel(Pretrained):
                 a shape or number that does not fit.
         """
         inputs = self.prepare(images)
-        sizes = None if isinstance(images, Tensor) else sizes_of(images)
+        sizes = None if isinstance(images, Tensor) else sizes_of(as_list(images))
         wanted = find_wanted(self.config.task, inputs, sizes, factor)
         return refine(
             self.generator,
@@ -237,7 +255,4 @@ class PSPModel(Pretrained):
             ValueError: no starter of that name.
             GeneratorUnavailableError: the built-in generator cannot be fetched.
         """
-        names = starter_names()
-        if task not in names:
-            raise ValueError(f"no starter {task!r}, expected one of {', '.join(names)}")
-        return cls.from_pretrained(STARTERS / task, generator=generator, torch_dtype=torch_dtype)
+        return cls.from_pretrained(starter_folder(task), generator=generator, torch_dtype=torch_dtype)

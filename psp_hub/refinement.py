@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from psp_hub.generators.base import Generator, check_ws
-from psp_hub.images.pictures import open_image
+from psp_hub.images.pictures import Source, open_image
 from psp_hub.latents import random_z
 from psp_hub.tasks import TASKS
 
@@ -150,9 +149,8 @@ def find_wanted(
     return Wanted(inputs)
 
 
-def sizes_of(images: Image.Image | Sequence[Image.Image]) -> list[tuple[int, int]]:
+def sizes_of(pictures: Sequence[Source]) -> list[tuple[int, int]]:
     """Height and width of pictures, as they are upright."""
-    pictures = [images] if isinstance(images, Image.Image) else images
     return [open_image(picture, keep_mode=True).size[::-1] for picture in pictures]
 
 

@@ -18,7 +18,7 @@ from psp_hub import PSPModel
 from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import prepare_drawing, prepare_labels, tensor_to_images
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import STARTERS
+from psp_hub.model_names import STARTERS
 from psp_hub.tasks import get_task
 from tests.browser import open_page, serve
 

@@ -17,7 +17,7 @@ LEVELS = [
     {"config"},
     {"latents", "layers", "memory", "staging", "tasks", "trunk"},
     {"directions", "hub", "images"},
-    {"face_parser", "heads"},
+    {"face_parser", "heads", "model_names"},
     {"alignment", "encoder", "generators"},
     {"latents_file", "passes", "pretrained", "refinement", "variations"},
     {"model"},

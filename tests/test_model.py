@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelHubMixin
@@ -13,11 +14,12 @@ from PIL import Image, ImageDraw
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from psp_hub import PSPConfig, PSPModel
-from psp_hub import model as model_module
+from psp_hub import PSPConfig, PSPModel, model_names
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import prepare_drawing, tensor_to_images
 from psp_hub.latents import style_indices
+from psp_hub.model import load_model
+from psp_hub.model_names import find_model
 
 BUILTIN = "mobilestylegan-ffhq"
 
@@ -438,6 +440,60 @@ def test_a_broken_generator_config_is_refused_by_name(tmp_path, content, message
     assert str(tmp_path / "config.json") in str(caught.value)
 
 
+# Pictures as people give them
+
+
+def test_pictures_as_people_give_them(model, drawing, tmp_path):
+    """Names of files, with and without a suffix, arrays, open files, and lists of all."""
+    drawing.save(tmp_path / "drawing.png")
+    bare = (tmp_path / "drawing.png").rename(tmp_path / "drawing")
+    pixels, grey = np.asarray(drawing), np.asarray(drawing.convert("L"))
+    same = [str(bare), bare, pixels, grey, grey[..., None], pixels / 255, (grey / 255).astype(np.float16), grey > 128]
+    same += [grey.astype(np.int64), grey.astype(np.uint16) * 257, np.asarray(drawing.convert("RGBA")), drawing]
+    expected = model.encode(drawing)
+    for given in same:
+        torch.testing.assert_close(model.encode(given), expected, atol=0.02, rtol=0.02)
+    output = model([str(bare), bare, pixels, drawing])
+    assert len(output.images) == 4
+    torch.testing.assert_close(output.ws, expected.expand(4, -1, -1))
+    assert model(np.stack([pixels, pixels])).ws.shape == (2, 8, 32)
+    with bare.open("rb") as file:
+        torch.testing.assert_close(model.encode(file), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere.png", "There is no file nowhere.png"),
+        (["nowhere.png"], "There is no file nowhere.png"),
+        ("https://example.com/face.png", "There is no file face.png"),
+        (7, "got int, expected a picture, an array, the name of a file"),
+        ([None], "got NoneType, expected a picture"),
+        (np.zeros((3, 64, 64)), r"shape \(3, 64, 64\), expected \[H, W\], \[H, W, 3\]"),
+        (np.zeros((0, 64)), r"shape \(0, 64\)"),
+        (np.full((64, 64), 200.0), r"floats from 200 to 200, expected \[0, 1\]"),
+        (np.full((64, 64), -1.0), r"floats from -1 to -1"),
+        (np.full((64, 64), np.nan), r"floats from nan"),
+        (np.full((64, 64), 300), "integers from 300 to 300, expected 0 to 255"),
+        (np.full((64, 64), "a"), "the array is of <U1"),
+        (np.zeros((4, 4), np.uint8), "The array is too small: 4 x 4"),
+        ([], "got an empty list"),
+    ],
+)
+def test_what_is_no_picture(model, given, message):
+    with pytest.raises(ValueError, match=message):
+        model(given)
+
+
+def test_label_numbers_as_an_array(make_encoder, tiny_generator):
+    model = PSPModel(make_encoder(in_channels=19), tiny_generator, PSPConfig("segmentation", "labels")).eval()
+    numbers = np.zeros((64, 64), np.uint8)
+    numbers[8:60, 12:52], numbers[2:20, 12:52] = 1, 13
+    expected = model.prepare(Image.fromarray(numbers))
+    for dtype in (np.int64, np.int32, np.uint16, np.uint8):
+        assert torch.equal(model.prepare(numbers.astype(dtype)), expected)
+
+
 # Starters
 
 
@@ -447,7 +503,7 @@ def starters(tmp_path, model, monkeypatch):
     for name in ("sketch", "other"):
         model.save_pretrained(tmp_path / name)
     (tmp_path / "unfinished").mkdir()
-    monkeypatch.setattr(model_module, "STARTERS", tmp_path)
+    monkeypatch.setattr(model_names, "STARTERS", tmp_path)
     return tmp_path
 
 
@@ -465,7 +521,30 @@ def test_an_unknown_starter_lists_the_known_ones(starters, name):
 def test_what_is_no_model_is_no_starter(starters):
     (starters / "face-parser").mkdir()
     (starters / "face-parser" / "config.json").write_text("{}")
-    assert model_module.starter_names() == ["other", "sketch"]
+    assert model_names.starter_names() == ["other", "sketch"]
+
+
+def test_which_model_a_name_means(starters, model, tmp_path, monkeypatch):
+    """A saved folder, then a starter, then a repository. A folder of drawings called like a starter is none."""
+    monkeypatch.chdir(tmp_path / "unfinished")
+    assert find_model("sketch") == starters / "sketch"
+    Path("sketch").mkdir()
+    assert find_model("sketch") == starters / "sketch"
+    model.save_pretrained("sketch")
+    assert find_model("sketch") == "sketch" and find_model(Path("sketch")) == Path("sketch")
+    assert find_model("owner/name") == "owner/name"
+    assert_same_weights(load_model("other"), model)
+    Path("weights").touch()
+    for name, message in (
+        ("psp.pt", "psp-hub convert psp.pt psp"),
+        (
+            "weights",
+            "weights is not a saved model: expected a saved folder, owner/name on the Hub, or one of other, sk",
+        ),
+        ("hair", "hair is not a saved model"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_model(name)
 
 
 def test_a_starter_is_not_a_path(starters):
@@ -474,13 +553,13 @@ def test_a_starter_is_not_a_path(starters):
 
 
 def test_shipped_starters_name_their_generator():
-    for name in model_module.starter_names():
-        assert json.loads((model_module.STARTERS / name / "config.json").read_text())["base_generator"] == BUILTIN
+    for name in model_names.starter_names():
+        assert json.loads((model_names.STARTERS / name / "config.json").read_text())["base_generator"] == BUILTIN
 
 
 @pytest.mark.slow
 def test_the_sketch_starter_draws_a_face(default_generator, drawing):
-    if not (model_module.STARTERS / "sketch" / "config.json").is_file():
+    if not (model_names.STARTERS / "sketch" / "config.json").is_file():
         pytest.skip("starters/sketch is not there yet")
     model = PSPModel.from_starter("sketch", generator=default_generator)
     output = model(drawing)

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import PSPModel, starter_names
+from psp_hub.model import PSPModel, load_model
+from psp_hub.model_names import starter_names
 from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, get_task
 from training.evaluation.attributes import AttributeReader
@@ -34,7 +35,7 @@ from training.evaluation.measure import measure
 from training.evaluation.report import GRID_COLUMNS, as_table, save_grid, save_table
 from training.evaluation.strokes import read_drawings
 from training.networks.hed import EdgeDetector
-from training.run.validation import load_model, visible
+from training.run.validation import visible
 
 SHOWN = 4 * GRID_COLUMNS
 

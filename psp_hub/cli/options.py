@@ -9,6 +9,7 @@ from psp_hub.cli.files import LATENTS_SUFFIX
 from psp_hub.config import MAX_SEED, VARIANTS
 from psp_hub.images.face_classes import LABEL_ORDERS
 from psp_hub.images.pictures import ENCODER_SIZE
+from psp_hub.model_names import starter_names
 from psp_hub.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ def add_translate(subparsers: "Subparsers") -> None:
     )
     add_output(parser)
     models = parser.add_mutually_exclusive_group()
-    models.add_argument("--task", choices=list(TASKS), help=f"the model that comes along (default: {DEFAULT_TASK})")
-    models.add_argument("--model", metavar="MODEL", help="another model: a saved folder, or owner/name on the Hub")
+    starters = starter_names()
+    models.add_argument("--task", choices=starters, help=f"the model that comes along (default: {DEFAULT_TASK})")
+    models.add_argument(
+        "--model", metavar="MODEL", help=f"a saved folder, owner/name on the Hub, or one of {', '.join(starters)}"
+    )
     parser.add_argument(
         "--label-order",
         "--label_order",

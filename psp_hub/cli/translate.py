@@ -31,7 +31,7 @@ from psp_hub.images.masks import with_hole
 from psp_hub.images.part_masks import merge_parts
 from psp_hub.images.preprocessing import open_image, prepare_labels, tensor_to_images
 from psp_hub.latents_file import save_latents
-from psp_hub.model import PSPModel
+from psp_hub.model import PSPModel, load_model
 from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, mixed_groups
 from psp_hub.variations import vary
@@ -119,10 +119,7 @@ def translate(options: argparse.Namespace) -> int:
     jobs = plan(options.input, options.output, lambda folder: inputs, lambda source: options.variations)
     masks = find_masks(options.mask, jobs) if options.mask else {}
     check_targets(jobs, chain(masks.values(), *inputs.values()))
-    if options.model:
-        model = PSPModel.from_pretrained(options.model)
-    else:
-        model = PSPModel.from_starter(options.task or DEFAULT_TASK)
+    model = load_model(options.model) if options.model else PSPModel.from_starter(options.task or DEFAULT_TASK)
     settle(options, model)
     check_parts(inputs, model.config.input_kind, options.label_order)
 

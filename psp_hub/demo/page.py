@@ -17,7 +17,8 @@ from psp_hub.demo.photo import tab as photo
 from psp_hub.demo.sketch import tab as sketch
 from psp_hub.directions import available_directions, load_directions
 from psp_hub.face_parser import FaceParser
-from psp_hub.model import PSPModel, starter_names
+from psp_hub.model import PSPModel
+from psp_hub.model_names import starter_names
 
 HOUR = 3600
 HEADER = "Draw a face, see a photo"

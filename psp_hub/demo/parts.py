@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gradio as gr
 from gradio.components import Component
+from gradio.data_classes import FileData
 
-from psp_hub.demo.faces import MAX_VARIATIONS
-from psp_hub.model import STARTERS
+from psp_hub.demo.faces import MAX_VARIATIONS, Problem
+from psp_hub.model_names import STARTERS
 
 PAD_SIDE = 512
 STATE_SECONDS = 24 * 3600  # a face can be sent on for as long as its file is kept
@@ -20,6 +21,35 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", **HIDDEN}
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False}
 
 ROLL_DICE = "() => Math.floor(Math.random() * 1000000)"
+
+
+class NamedFile(FileData):
+    """What a program sends for a file."""
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """As pydantic's, which turns the errors of validators into one that gradio does not pass on.
+
+        Raises:
+            Problem: not what gradio sends for a file.
+        """
+        if not isinstance(obj, dict | cls) or (isinstance(obj, dict) and "meta" not in obj):
+            got = f"the text {obj!r:.60}" if isinstance(obj, str) else f"a {type(obj).__name__} without meta"
+            raise Problem(
+                f"A file is expected, got {got}. In Python, give gradio_client.handle_file(path); elsewhere upload "
+                'the file first, and give {"path": ..., "meta": {"_type": "gradio.FileData"}}.'
+            )
+        return super().model_validate(obj, **options)
+
+
+class PictureFile(gr.File):
+    """A file that programs give, of any name: what is in it decides."""
+
+    is_template = True  # the page has no component of this name, and takes gr.File's
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.data_model = NamedFile
 
 
 def add_painter(elem_id: str, brush: gr.Brush, eraser_size: int, visible: bool = True) -> gr.ImageEditor:

@@ -24,7 +24,10 @@ BROKEN = (
 )
 
 
-def open_image(source: str | Path | Image.Image | BinaryIO, keep_mode: bool = False) -> Image.Image:
+Source = str | Path | Image.Image | np.ndarray | BinaryIO
+
+
+def open_image(source: Source, keep_mode: bool = False) -> Image.Image:
     """Open a picture safely and turn it upright (EXIF).
 
     Colours become sRGB, as the profile in the file says. Transparency is put on white, or on black if all that is
@@ -33,7 +36,8 @@ def open_image(source: str | Path | Image.Image | BinaryIO, keep_mode: bool = Fa
     no value exceeds; if values are negative or greater, the darkest becomes black and the brightest white.
 
     Args:
-        source: path, file open for reading in binary mode, or a picture (it is not changed, apart from being loaded).
+        source: path, file open for reading in binary mode, array (see `array_to_image`), or a picture (it is not
+            changed, apart from being loaded).
         keep_mode: leave transparency, palettes, wide greys and the profile as they are, for those who know what they
             mean; `flatten` does the rest.
 
@@ -46,7 +50,12 @@ def open_image(source: str | Path | Image.Image | BinaryIO, keep_mode: bool = Fa
     """
     if isinstance(source, Image.Image):
         return _decode(source, Path(getattr(source, "filename", "")).name or "The picture", keep_mode)
+    if isinstance(source, np.ndarray):
+        return _decode(array_to_image(source), "The array", keep_mode)
     if not isinstance(source, str | Path):
+        if not hasattr(source, "read"):
+            got = type(source).__name__
+            raise ValueError(f"got {got}, expected a picture, an array, the name of a file, or an open file")
         name = getattr(source, "name", "")  # an int for files opened by descriptor
         return _open_file(source, Path(name).name if isinstance(name, str) and name else "The picture", keep_mode)
     path = Path(source)
@@ -79,6 +88,36 @@ def _open_file(file: BinaryIO, name: str, keep_mode: bool) -> Image.Image:
     if problem := explain_tiff(image, name):
         raise ValueError(problem)
     return _decode(image, name, keep_mode)
+
+
+def array_to_image(array: np.ndarray) -> Image.Image:
+    """An array as a picture.
+
+    Args:
+        array: [H, W] or [H, W, 1] grey, or label numbers; [H, W, 3] RGB; [H, W, 4] with transparency. Integers from 0
+            to 255 (or uint16 up to 65535), floats in [0, 1], or booleans.
+
+    Raises:
+        ValueError: another shape, other values or another type.
+    """
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))) or not array.size:
+        raise ValueError(f"the array has shape {array.shape}, expected [H, W], [H, W, 3] or [H, W, 4]")
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"the array is of {array.dtype}, expected uint8, or floats in [0, 1]")
+    low, high = array.min(), array.max()
+    if array.dtype.kind == "f":
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"the array has floats from {low:g} to {high:g}, expected [0, 1]; or uint8, 0 to 255")
+        return Image.fromarray((array * 255.0).round().astype(np.uint8))
+    if array.dtype == np.bool_:
+        return Image.fromarray(array.astype(np.uint8) * 255)
+    if array.dtype == np.uint16:
+        return Image.fromarray(array if array.ndim == 2 else (array / 257).round().astype(np.uint8))
+    if low < 0 or high > 255:
+        raise ValueError(f"the array has integers from {low} to {high}, expected 0 to 255")
+    return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
 
 
 def _decode(image: Image.Image, name: str, keep_mode: bool) -> Image.Image:

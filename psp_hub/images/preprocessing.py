@@ -16,7 +16,7 @@ from psp_hub.images.face_classes import CLASS_NAMES, NUM_CLASSES, PALETTE
 from psp_hub.images.formats import FORMATS
 from psp_hub.images.label_maps import labels_to_image, read_labels, resize_labels
 from psp_hub.images.line_drawings import prepare_drawing
-from psp_hub.images.pictures import BROKEN, ENCODER_SIZE, MAX_PIXELS, MIN_SIDE, flatten, open_image
+from psp_hub.images.pictures import BROKEN, ENCODER_SIZE, MAX_PIXELS, MIN_SIDE, Source, flatten, open_image
 
 __all__ = [
     "BROKEN",
@@ -49,11 +49,11 @@ def drawings_to_tensor(drawings: list[Image.Image]) -> Tensor:
     return torch.from_numpy(arrays)[:, None].float() / 255
 
 
-def prepare_tensor(image: Image.Image, input_kind: str) -> Tensor:
+def prepare_tensor(image: Source, input_kind: str) -> Tensor:
     """One picture of any size -> the encoder's input [1, C, 256, 256].
 
     Args:
-        image: what a person gives.
+        image: what a person gives, as `open_image` takes it.
         input_kind: a key of `PREPARATIONS`.
 
     Raises:

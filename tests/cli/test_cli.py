@@ -11,8 +11,7 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image, ImageDraw
 
-from psp_hub import PSPConfig, PSPModel
-from psp_hub import model as model_module
+from psp_hub import PSPConfig, PSPModel, model_names
 from psp_hub.cli.main import main
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.images.preprocessing import tensor_to_images
@@ -132,10 +131,10 @@ def test_truncation_0_is_the_mean_face(run, model, drawing, tmp_path):
     assert np.array_equal(pixels(tmp_path / "face.png"), np.asarray(mean))
 
 
-@pytest.mark.parametrize("options", [(), ("--task", "sketch")])
+@pytest.mark.parametrize("options", [(), ("--task", "sketch"), ("--model", "sketch")])
 def test_the_starter_of_the_task_is_the_default(run, model_dir, drawing, tmp_path, monkeypatch, options):
     shutil.copytree(model_dir, tmp_path / "starters" / "sketch")
-    monkeypatch.setattr(model_module, "STARTERS", tmp_path / "starters")
+    monkeypatch.setattr(model_names, "STARTERS", tmp_path / "starters")
     assert run(drawing, "-o", tmp_path / "starter.png", model=options)[0] == 0
     assert run(drawing, "-o", tmp_path / "model.png")[0] == 0
     assert np.array_equal(pixels(tmp_path / "starter.png"), pixels(tmp_path / "model.png"))
@@ -257,7 +256,13 @@ def test_no_command_is_refused(capsys):
     ("options", "message"),
     [
         (("--task", "hair"), "invalid choice: 'hair'"),
-        (("--model", "missing"), "missing is not a saved model"),
+        (("--task", "frontalization"), "choose from"),
+        (
+            ("--model", "missing"),
+            "missing is not a saved model: expected a saved folder, owner/name on the Hub, or one",
+        ),
+        (("--model", "psp_sketch.pt"), "a checkpoint; make a model of it first: psp-hub convert psp_sketch.pt psp_sk"),
+        (("--model", "runs/net.PKL"), "psp-hub convert runs/net.PKL net"),
     ],
 )
 def test_an_unknown_model_is_refused(run, drawing, tmp_path, options, message):

@@ -22,7 +22,8 @@ from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
 from psp_hub.demo.sketch.tab import show_upload
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.images.preprocessing import MAX_PIXELS, tensor_to_images
-from psp_hub.model import STARTERS, PSPModel
+from psp_hub.model import PSPModel
+from psp_hub.model_names import STARTERS
 from tests.browser import OPENER, draw_face, open_accordion, open_page, serve
 
 
@@ -208,6 +209,12 @@ def test_api(demo, drawing, tmp_path):
         face, variations = ask(drawing, 1)
         assert variations == 2
         assert ask(drawing, 1)[0] == face != ask(drawing, 2)[0]
+        bare = tmp_path / "no-suffix"
+        bare.write_bytes(Path(drawing).read_bytes())
+        assert ask(bare, 1)[0] == face
+        for text in (str(drawing), {"path": str(drawing)}):
+            with pytest.raises(AppError, match="A file is expected, got .*handle_file"):
+                client.predict(text, 1, 2, 1.0, 1.0, api_name="/draw_to_face")
         bad = tmp_path / "face.png"
         write_text(bad)
         for path, seed, message in ((bad, 1, "is not a picture"), (drawing, -1, "The seed must be")):

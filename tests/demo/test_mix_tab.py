@@ -25,7 +25,7 @@ from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents import style_indices
 from psp_hub.latents_file import load_latents, save_latents
-from psp_hub.model import STARTERS
+from psp_hub.model_names import STARTERS
 from tests.browser import open_page
 
 SMILE = Direction("smile", "serious … smiling", torch.randn(1, 32), -2.0, 3.0, ("medium",))

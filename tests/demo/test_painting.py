@@ -23,7 +23,7 @@ from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.images.face_classes import CLASS_NAMES, PALETTE
 from psp_hub.images.label_maps import labels_to_image
 from psp_hub.images.preprocessing import tensor_to_images
-from psp_hub.model import STARTERS
+from psp_hub.model_names import STARTERS
 from tests.browser import drag, open_page, serve, sheet_on
 
 EXAMPLES = STARTERS / "segmentation" / "examples"

@@ -36,7 +36,7 @@ from psp_hub.demo.photo.tab import add_photo
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import images_to_tensor
 from psp_hub.latents_file import load_latents, save_latents
-from psp_hub.model import STARTERS
+from psp_hub.model_names import STARTERS
 from tests.browser import drag, open_accordion, open_page, serve
 
 CHILD = STARTERS / "inversion" / "examples" / "child.png"

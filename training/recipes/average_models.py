@@ -13,8 +13,7 @@ from pathlib import Path
 
 import torch
 
-from psp_hub.model import PSPModel
-from training.run.validation import load_model
+from psp_hub.model import PSPModel, load_model
 
 
 def check(models: Sequence[PSPModel], shares: Sequence[float]) -> None:

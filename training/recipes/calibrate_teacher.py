@@ -19,10 +19,9 @@ from tqdm import tqdm
 
 from psp_hub.images.preprocessing import images_to_tensor
 from psp_hub.memory import keep_freed_memory
-from psp_hub.model import PSPModel
+from psp_hub.model import PSPModel, load_model
 from training.data.pairs import PairStore, read_picture
 from training.losses.w_error import WError
-from training.run.validation import load_model
 
 BATCH_SIZE = 50
 RIDGE = 100.0  # of standardised answers: as if of so many pairs nothing could be told

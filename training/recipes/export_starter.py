@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from psp_hub.model import STARTERS, PSPModel
+from psp_hub.model import PSPModel
+from psp_hub.model_names import STARTERS
 from psp_hub.tasks import TASKS
 
 MAX_BYTES = 16 * 2**20

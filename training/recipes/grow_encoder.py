@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from psp_hub.encoder import PSPEncoder
+from psp_hub.model import load_model
 from psp_hub.trunk import ResidualBlock
-from training.run.validation import load_model
 
 
 def last_normalisation(block: ResidualBlock) -> nn.BatchNorm2d:

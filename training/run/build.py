@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators import load_generator, pin_generator
-from psp_hub.model import PSPModel
+from psp_hub.model import PSPModel, load_model
 from psp_hub.passes import FACE_CHANNELS
 from psp_hub.tasks import TaskSpec, get_task
 from psp_hub.trunk import Trunk
@@ -27,7 +27,6 @@ from training.networks.recognisers import Recogniser, load_recogniser
 from training.run.checkpoints import describe_run
 from training.run.distributed import freeze_batch_norm, prepare_batch_norm
 from training.run.optimizers import build_optimizer, build_scheduler, ema_update
-from training.run.validation import load_model
 from training.settings.run import ModelSettings, TrainingSettings
 
 logger = logging.getLogger(__name__)

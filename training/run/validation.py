@@ -13,19 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import tensor_to_images
-from psp_hub.model import PSPModel, starter_names
+from psp_hub.model import PSPModel
 from training.losses import TrainingLosses, WError
 
 VALIDATION_EPOCH = 1_000_000  # an epoch that training never reaches: inputs of its own, the same every time
 GRID_ROWS, GRID_SIZE = 8, 256
 W_ERROR, LOSS = "w_error", "loss"
-
-
-def load_model(name_or_path: str) -> PSPModel:
-    """A starter by its name, or a model from a saved folder."""
-    if name_or_path in starter_names():
-        return PSPModel.from_starter(name_or_path)
-    return PSPModel.from_pretrained(name_or_path)
 
 
 def validation_batches(data: Dataset, positions: list[int], batch_size: int, device: torch.device) -> Iterator[dict]:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from psp_hub.demo.faces import MAX_VARIATIONS, Problem
-from psp_hub.demo.parts import PICTURE, WORK
+from psp_hub.demo.parts import PICTURE, WORK, PictureFile
 from psp_hub.demo.photo.crops import Crop, read_crop
 from psp_hub.demo.photo.portraits import MAX_STEPS, Wishes, make_portrait
 from psp_hub.model import PSPModel
@@ -123,7 +123,7 @@ def add_endpoints(models: Mapping[str, PSPModel]) -> None:
     """Name an endpoint for each task that there is a model for; nothing of them is seen on the page."""
     makers = face_makers(models)
     with gr.Row(visible=False):
-        photo, mask, button = gr.File(label="Photo"), gr.File(label="Mask"), gr.Button()
+        photo, mask, button = PictureFile(label="Photo"), PictureFile(label="Mask"), gr.Button()
         keep = gr.Checkbox(True, label="Keep")
         seed = gr.Number(1, label="Seed")
         variations = gr.Slider(0, MAX_VARIATIONS, 0, step=1, label="Number of variations")

@@ -11,6 +11,7 @@ from psp_hub.demo.parts import (
     PICTURE,
     QUICK,
     WORK,
+    PictureFile,
     Results,
     add_examples,
     add_results,
@@ -141,7 +142,10 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
             results = add_results("sketch", VARIATIONS_TIP, "The drawing, cleaned")
 
     outputs, work = results.outputs, results.work
-    asked = upload_button.click(draw_to_face, [upload, *settings], outputs, api_name="draw_to_face", **work)
+    # What programs send may have any name, or none: what it is shows when it is opened.
+    sent, send = PictureFile(visible=False), gr.Button(visible=False)
+    send.click(draw_to_face, [sent, *settings], outputs, api_name="draw_to_face", **work)
+    asked = upload_button.click(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
     drawn = pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
     upload.change(show_upload, upload, preview, **QUICK).failure(lambda: None, None, upload, **QUICK)
     chosen = examples.click(choose_example, examples, [upload, tabs], **QUICK)
