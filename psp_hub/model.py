@@ -68,7 +68,7 @@ class PSPModel(Pretrained):
                 f"the encoder writes {encoder.config.num_ws} styles of size {encoder.config.w_dim}, "
                 f"the generator expects {generator.num_ws} of size {generator.w_dim}"
             )
-        check_passes(encoder, generator, config.num_passes, config.face_size)
+        check_passes(encoder, config.num_passes)
         self.encoder = encoder
         self.generator = generator
         self.config = config
@@ -241,8 +241,8 @@ class PSPModel(Pretrained):
         if num_variations < 1:
             raise ValueError(f"num_variations is {num_variations}, expected 1 or more")
         groups = mixed_groups(self.config.task) if groups is None else groups
-        if seed is not None:
-            return vary(self.generator, ws, seed, groups, strength, num_variations)
+        if style is None:
+            return vary(self.generator, ws, cast(int, seed), groups, strength, num_variations)
         return latents.mix(ws, style, latents.style_indices(groups, self.generator.num_ws), strength)
 
     @classmethod

@@ -21,18 +21,14 @@ def input_channels(encoder: PSPEncoder, num_passes: int) -> int:
     return encoder.config.in_channels - (FACE_CHANNELS if num_passes > 1 else 0)
 
 
-def check_passes(encoder: PSPEncoder, generator: Generator, num_passes: int, face_size: int) -> None:
-    """Raise ValueError where an encoder has no room for a face, or a generator cannot draw it as small."""
+def check_passes(encoder: PSPEncoder, num_passes: int) -> None:
+    """Raise ValueError where an encoder has no room for a face."""
     if num_passes == 1:
         return
     if input_channels(encoder, num_passes) < 1:
         raise ValueError(
             f"the encoder takes {encoder.config.in_channels} channels, expected {FACE_CHANNELS} more than the "
             f"pictures have: with {num_passes} passes it sees a face, too"
-        )
-    if face_size < INPUT_SIZE and not hasattr(generator.synthesis, "preview"):
-        raise ValueError(
-            f"face_size is {face_size}, expected {INPUT_SIZE}: a {type(generator).__name__} has no previews"
         )
 
 

@@ -120,7 +120,7 @@ class Pretrained(
         if isinstance(generator, str | Path | GeneratorReference):
             config = replace(config, base_generator=pin_generator(generator, access))
             generator = load_generator(config.base_generator or generator, torch_dtype, access=access)
-        elif generator is None:
+        elif generator is None and config.base_generator is not None:
             generator = load_generator(config.base_generator, torch_dtype, access=access)
         return cls(encoder, generator, config).eval().requires_grad_(False)
 

@@ -240,7 +240,7 @@ def quick_picture(generator: Generator, ws: Tensor) -> Tensor:
     """The same, nearly, where the generator knows a quicker way; in bfloat16 where the processor is made for that."""
     device = generator.w_avg.device.type
     with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
-        if generator.resolution > LOSS_SIZE and hasattr(generator.synthesis, "preview"):
+        if generator.resolution > LOSS_SIZE:
             return generator.synthesis.preview(ws.to(generator.w_avg.dtype), LOSS_SIZE).float()
         return picture(generator, ws)
 
@@ -248,7 +248,7 @@ def quick_picture(generator: Generator, ws: Tensor) -> Tensor:
 def has_bfloat16(device: str) -> bool:
     """Whether bfloat16 is faster than float32 there, not slower."""
     if device == "cpu":
-        known = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.9 and later
+        known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.9 and later
         return any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
     return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
@@ -273,7 +273,7 @@ def check(
         raise ValueError(f"steps is {steps}, expected 0 or more")
     if not regularisation >= 0:
         raise ValueError(f"regularisation is {regularisation}, expected 0 or more")
-    if mask is not None and mask.shape not in ((n, 1, LOSS_SIZE, LOSS_SIZE) for n in (1, len(targets))):
+    if mask is not None and tuple(mask.shape) not in [(n, 1, LOSS_SIZE, LOSS_SIZE) for n in (1, len(targets))]:
         expected = f"[{len(targets)} or 1, 1, {LOSS_SIZE}, {LOSS_SIZE}]"
         raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {expected}")
 

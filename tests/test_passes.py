@@ -86,10 +86,15 @@ def test_an_encoder_without_room_for_a_face_is_refused(make_encoder, generator):
 def test_a_generator_without_previews_draws_the_whole_face(make_encoder):
     generator = StyleGAN2(64, channel_multiplier=1, w_dim=32, mapping_layers=1, max_channels=16)
     encoder = make_encoder(generator.num_ws, 32, 6)
-    with pytest.raises(ValueError, match="face_size is 64, expected 256: a StyleGAN2 has no previews"):
-        PSPModel(encoder, generator, PSPConfig("inversion", "photo", num_passes=2, face_size=64))
-    model = PSPModel(encoder, generator, PSPConfig("inversion", "photo", num_passes=2)).eval()
-    assert model.encode(torch.rand(1, 3, 256, 256)).shape == (1, generator.num_ws, 32)
+    for face_size in (32, 256):
+        config = PSPConfig("inversion", "photo", num_passes=2, face_size=face_size)
+        model = PSPModel(encoder, generator, config).eval()
+        assert model.encode(torch.rand(1, 3, 256, 256)).shape == (1, generator.num_ws, 32)
+    ws = torch.randn(2, generator.num_ws, 32)
+    assert not generator.synthesis.quick_preview
+    with torch.no_grad():
+        expected = torch.nn.functional.avg_pool2d(generator.synthesis(ws), 2)
+        torch.testing.assert_close(generator.synthesis.preview(ws, 32), expected)
 
 
 def test_gradients_are_those_of_the_passes_one_by_one(model, generator):

@@ -167,8 +167,8 @@ def settle(options: argparse.Namespace, model: PSPModel) -> None:
 def save(ws: Tensor, model: PSPModel, path: Path, notes: dict[str, str]) -> None:
     """Save the styles of one face."""
     generator = model.config.base_generator
-    names = {"generator": None if generator is None else str(generator), "task": model.config.task}
-    save_latents(path, ws, w_avg=model.generator.w_avg, **names, **notes)
+    name = None if generator is None else str(generator)
+    save_latents(path, ws, w_avg=model.generator.w_avg, generator=name, task=model.config.task, **notes)
 
 
 def check_seed(options: argparse.Namespace) -> None:

@@ -174,7 +174,7 @@ def transfer(
 @torch.no_grad()
 def shift_styles(encoder: PSPEncoder, offset: Tensor) -> None:
     """Add `offset` [num_ws, w_dim] to all that the encoder writes, in the biases of its last layers."""
-    heads = encoder.heads
+    heads: Any = encoder.heads
     if encoder.config.head in ("psp", "e4e"):
         if encoder.config.head == "e4e":  # the first style is in all the others
             offset = torch.cat([offset[:1], offset[1:] - offset[:1]])

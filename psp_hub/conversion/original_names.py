@@ -111,15 +111,16 @@ def _decoder_layer(layer: str, rest: str, block: int, up: bool) -> tuple[str, Ca
         return f"{layer}conv.weight", lambda t: equalise(t[0]).flatten(1)  # [1, 3, C, 1, 1] -> [3, C]
     if rest == "weight":
         return f"{layer}conv.weight", lambda t: equalise(t[0]).transpose(0, 1).contiguous() if up else equalise(t[0])
-    return {
+    others: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
         "modulation.weight": (f"{layer}conv.modulation.weight", equalise),
         "modulation.bias": (f"{layer}conv.modulation.bias", Tensor.float),
         "bias": (f"{layer}bias" if is_rgb else f"{layer}activate.bias", Tensor.flatten),
         "noise_strength": (f"{layer}noise.weight", lambda t: t.reshape(())),
-    }[rest]
+    }
+    return others[rest]
 
 
-NVIDIA_LAYER = {
+NVIDIA_LAYER: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "weight": ("conv.weight", lambda t: t[None]),
     "affine.weight": ("conv.modulation.weight", lambda t: t),
     "affine.bias": ("conv.modulation.bias", lambda t: t),

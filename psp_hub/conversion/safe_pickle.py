@@ -23,11 +23,13 @@ from torch import Tensor
 
 MAX_DEPTH = 20  # of parts within parts
 # What damaged files raise in the readers.
-BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, AttributeError, ValueError)
-BROKEN += (zipfile.BadZipFile, OverflowError, MemoryError, ImportError)
+BROKEN: tuple[type[Exception], ...] = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, AttributeError, ValueError),
+    *(zipfile.BadZipFile, OverflowError, MemoryError, ImportError),
+)
 
 # Beside tensors, training scripts save their options, paths, and NumPy's numbers and arrays.
-RECONSTRUCT, NUMPY_SCALAR = np._core.multiarray._reconstruct, np._core.multiarray.scalar
+RECONSTRUCT, NUMPY_SCALAR = np._core.multiarray._reconstruct, np._core.multiarray.scalar  # type: ignore[attr-defined]
 NUMPY_CORES = ("numpy.core", "numpy._core")
 
 
@@ -39,7 +41,7 @@ class Persistent:
     state: dict[str, Any]
 
 
-class EasyDict(dict):
+class EasyDict(dict[str, Any]):
     """Stands for NVIDIA's dictionary with attributes."""
 
 

@@ -17,7 +17,7 @@ Only rounding differs. Activations are [1, C, H, W] in channels_last order: a ba
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +47,7 @@ def can_be_banded(network: nn.Module, ws: Tensor) -> bool:
         and not wants_gradients
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and torch._C._get_tracing_state() is None
     )
 
 
@@ -60,7 +60,7 @@ class ConvWeights(NamedTuple):
 
     depthwise: Tensor  # [C_in, 1, 3, 3]
     pointwise: Tensor  # [C_out, C_in, 1, 1]
-    bias: Tensor  # [C_out]
+    bias: Tensor | None  # [C_out]
     noise: Tensor | None  # [1, 1, H, W]
 
 
@@ -93,7 +93,8 @@ def fold(conv: "StyledConv", w: Tensor, noise: Tensor | None, size: int, order: 
         noise = F.avg_pool2d(noise, side)
     if order is None:
         return ConvWeights(kernel, conv.conv.weight, conv.conv.bias, noise)
-    return ConvWeights(kernel, conv.conv.weight[order], conv.conv.bias[order], noise)
+    bias = None if conv.conv.bias is None else conv.conv.bias[order]
+    return ConvWeights(kernel, conv.conv.weight[order], bias, noise)
 
 
 def fold_block(
@@ -146,7 +147,7 @@ def run_block(x: Tensor, weights: BlockWeights, sink: Sink) -> None:
     s is the block's scale.
     """
     (height, width), scale, halo = x.shape[2:], weights.scale, 2 // weights.scale
-    row_bytes = scale**2 * width * weights.conv2.bias.numel() * x.element_size()  # of output, for a row of input
+    row_bytes = scale**2 * width * len(weights.conv2.pointwise) * x.element_size()  # of output, for a row of input
     rows = min(height, max(1, BAND_BYTES // row_bytes))
     buffer = empty((1, x.shape[1] // 4, scale * min(height, rows + 2 * halo), scale * width), x)
     for first in range(0, height, rows):
@@ -172,7 +173,7 @@ def image_weights(network: "SynthesisNetwork", w: Tensor) -> tuple[Tensor, Tenso
     order = bands_apart(12, w.device)
     factors = network.to_img_modulation(w)[0, :, 0, 0]  # [C]
     weight = (network.to_img.weight[order, :, 0, 0] * factors).unflatten(0, (4, 3))  # [band, colour, C]
-    bias = network.to_img.bias[order].view(4, 3)
+    bias = cast(Tensor, network.to_img.bias)[order].view(4, 3)
     haar = torch.tensor(INVERSE_HAAR, dtype=w.dtype, device=w.device) / 2  # [pixel, band]
     weight = torch.einsum("pb,bcx->pcx", haar, weight).flatten(0, 1)  # [12, C]
     return weight[:, :, None, None], (haar @ bias).flatten()
@@ -197,11 +198,11 @@ def draw_picture(
         size = min(2 * x.shape[-1], largest)
         is_last = i == len(network.blocks) - 1
         styles, own = ws[:, 2 * i + 1 : 2 * i + 3], noises[2 * i + 1 : 2 * i + 3]
-        weights = fold_block(block, styles, own, size, size // x.shape[-1], is_last)
+        weights = fold_block(cast("SynthesisBlock", block), styles, own, size, size // x.shape[-1], is_last)
         if is_last:
             run_block(x, weights, write_image)
             break
-        output = empty((1, len(weights.conv2.bias), size, size), x)
+        output = empty((1, len(weights.conv2.pointwise), size, size), x)
 
         def keep(features: Tensor, first: int, last: int, output: Tensor = output) -> None:
             output[:, :, first:last] = features

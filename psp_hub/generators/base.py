@@ -1,34 +1,67 @@
 """What every generator of this project offers, and the checks they share.
 
-A generator G is a `diffusers.ModelMixin` with
+A generator G is a component (`psp_hub.hub.components`) with
 
 - `G.mapping(z, truncation_psi=1.0)`: z [N, w_dim] -> w [N, w_dim];
 - `G.synthesis(ws, noise_mode="const", generator=None)`: ws [N, num_ws, w_dim] -> images [N, 3, R, R] in about [-1, 1];
+- `G.synthesis.preview(ws, size)`: the same, nearly, averaged over squares of pixels: [N, 3, size, size];
 - `G.num_ws`, `G.w_dim`, `G.resolution` (R) and the buffer `G.w_avg` [w_dim].
 """
 
-from typing import Literal, Protocol, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from psp_hub.generators.mapping import MappingNetwork
+from psp_hub.hub.components import Component
 
 W_AVG_SAMPLES = 65_536
 NoiseMode = Literal["const", "random", "none"]
 
 
-class Generator(Protocol):
-    """The interface, for type checkers and readers."""
+class Synthesis(nn.Module):
+    """A synthesis network: styles in, pictures out. Subclasses draw in `forward`.
+
+    Attributes:
+        num_ws: styles that it takes.
+        quick_preview: whether `preview` takes less time than the whole picture.
+    """
+
+    num_ws: int
+    quick_preview = False
+    gradient_checkpointing = False  # see `enable_gradient_checkpointing` of diffusers' models
+    _gradient_checkpointing_func: Callable[..., Any]
+
+    def preview(self, ws: Tensor, size: int, rough: bool = False) -> Tensor:
+        """Draw small images: those of `forward`, averaged over squares of pixels.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            size: of the images.
+            rough: less exact will do.
+
+        Returns:
+            Images [N, 3, size, size], about [-1, 1].
+        """
+        return F.adaptive_avg_pool2d(self(ws), size)
+
+
+class Generator(Component):
+    """The interface. A new generator is one module with a subclass, and one row of `psp_hub.generators.loading`."""
 
     num_ws: int
     w_dim: int
     resolution: int
-    w_avg: Tensor
+    mapping: MappingNetwork
+    synthesis: Synthesis
 
-    def mapping(self, z: Tensor, truncation_psi: float = 1.0) -> Tensor: ...
-
-    def synthesis(
-        self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None
-    ) -> Tensor: ...
+    @property
+    def w_avg(self) -> Tensor:
+        """Mean of the mapping network's output, [w_dim]."""
+        return self.mapping.w_avg
 
 
 def check_ws(ws: Tensor, num_ws: int, w_dim: int) -> None:
@@ -43,7 +76,7 @@ def check_noise_mode(noise_mode: str) -> None:
         raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {', '.join(get_args(NoiseMode))}")
 
 
-def use_checkpoints(synthesis: nn.Module, noise_mode: NoiseMode) -> bool:
+def use_checkpoints(synthesis: Synthesis, noise_mode: NoiseMode) -> bool:
     """Whether the blocks of a synthesis network are to be run again in the backward pass rather than remembered.
 
     Not with random noise: the second run would draw other noise than the first.

@@ -11,17 +11,18 @@ from huggingface_hub import CommitInfo
 from torch import nn
 
 from psp_hub.config import CONFIG_NAME, GeneratorReference
+from psp_hub.generators.base import Generator
 from psp_hub.generators.fetch import load_random_face
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from psp_hub.generators.stylegan2 import StyleGAN2
 from psp_hub.hub import cards
-from psp_hub.hub.components import Component, component_files, load_component, save_component
+from psp_hub.hub.components import component_files, load_component, save_component
 from psp_hub.hub.transfer import CARD_NAME, Access, is_repo_id, open_source, push_folder
 
 # Generators that need no repository: each function returns the network, ready to draw.
 BUILTIN = {"mobilestylegan-ffhq": load_random_face}
 # Classes that a saved folder can hold, by the `_class_name` of its config.json.
-GENERATORS = {"MobileStyleGAN": MobileStyleGAN, "StyleGAN2": StyleGAN2}
+GENERATORS: dict[str, type[Generator]] = {"MobileStyleGAN": MobileStyleGAN, "StyleGAN2": StyleGAN2}
 
 
 def load_generator(
@@ -29,7 +30,7 @@ def load_generator(
     torch_dtype: torch.dtype | None = None,
     variant: str | None = None,
     access: Access | None = None,
-) -> Component:
+) -> Generator:
     """Load a generator by its built-in name, from a repository on the Hub, or from a folder.
 
     Example:
@@ -47,7 +48,9 @@ def load_generator(
     """
     if name_or_path in BUILTIN:
         generator = BUILTIN[name_or_path]()
-        return generator if torch_dtype is None else nn.Module.to(generator, torch_dtype)  # diffusers' own `to` warns
+        if torch_dtype is not None:
+            nn.Module.to(generator, dtype=torch_dtype)  # diffusers' own `to` warns
+        return generator
     if not isinstance(name_or_path, GeneratorReference):
         if not is_repo_id(name_or_path) and not Path(name_or_path, CONFIG_NAME).is_file():
             raise ValueError(
@@ -107,7 +110,7 @@ def pin_generator(
 
 
 def push_generator(
-    generator: Component,
+    generator: Generator,
     repo_id: str,
     *,
     commit_message: str = "Push a psp-hub generator",

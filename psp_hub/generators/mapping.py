@@ -13,6 +13,8 @@ LEAKY_SLOPE = 0.2
 class MappingNetwork(nn.Module):
     """z -> w: pixel norm, then `num_layers` x (linear, leaky ReLU, * sqrt 2)."""
 
+    w_avg: Tensor
+
     def __init__(self, w_dim: int, num_layers: int):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(w_dim, w_dim) for _ in range(num_layers))
@@ -24,3 +26,6 @@ class MappingNetwork(nn.Module):
         for layer in self.layers:
             w = F.leaky_relu(layer(w), LEAKY_SLOPE) * 2**0.5
         return truncate(w, self.w_avg, truncation_psi)
+
+    def linear_layers(self) -> list[nn.Linear]:
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]

@@ -3,15 +3,17 @@
 Demodulation does not depend on w in this network: it is part of the stored weights.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.generators.banded import can_be_banded, draw_banded
-from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
+from psp_hub.generators.base import Generator, NoiseMode, Synthesis, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
-from psp_hub.hub.components import Component
 from psp_hub.layers import Modulation, inverse_haar
 
 
@@ -20,6 +22,9 @@ class StyledConv(nn.Module):
 
     With `separable`, the convolution is a depthwise 3x3 followed by a pointwise 1x1, else a full 3x3.
     """
+
+    noise: Tensor
+    depthwise: nn.Conv2d | None
 
     def __init__(self, in_channels: int, out_channels: int, size: int, w_dim: int, separable: bool = True):
         super().__init__()
@@ -63,6 +68,8 @@ class StyledConv(nn.Module):
 
     def preview_kernel(self, side: int) -> Tensor:
         """The depthwise kernel for the means of squares of `side` pixels, a power of two; [C_in, 1, 3, 3]."""
+        if self.depthwise is None:
+            raise ValueError("only separable convolutions have previews")
         kernel = self.depthwise.weight
         for _ in range(side.bit_length() - 1):
             kernel = halve_kernel(kernel)
@@ -102,8 +109,10 @@ class SynthesisBlock(nn.Module):
         return self.conv2.preview(self.conv1.preview(x, ws[:, 0]), ws[:, 1])
 
 
-class SynthesisNetwork(nn.Module):
+class SynthesisNetwork(Synthesis):
     """ws -> image: a 4x4 constant, one styled convolution, blocks up to half the resolution, a last inverse Haar."""
+
+    quick_preview = True
 
     def __init__(self, channels: tuple[int, ...], w_dim: int):
         super().__init__()
@@ -115,7 +124,6 @@ class SynthesisNetwork(nn.Module):
         self.to_img_modulation = Modulation(w_dim, channels[-1], fan_in=channels[-1])
         self.to_img = nn.Conv2d(channels[-1], 12, 1)
         self.num_ws = 2 * len(self.blocks) + 2
-        self.gradient_checkpointing = False  # see `enable_gradient_checkpointing` of diffusers' models
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
         """Draw images; without gradients in bands, which is faster (see `psp_hub.generators.banded`).
@@ -150,7 +158,7 @@ class SynthesisNetwork(nn.Module):
         self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None
     ) -> list[Tensor | None]:
         """The noise of each styled convolution in turn, see `StyledConv.make_noise`."""
-        convs = [self.conv, *(conv for block in self.blocks for conv in (block.conv1, block.conv2))]
+        convs = [module for module in self.modules() if isinstance(module, StyledConv)]
         return [conv.make_noise(number, noise_mode, generator) for conv in convs]
 
     def preview(self, ws: Tensor, size: int, rough: bool = False) -> Tensor:
@@ -179,14 +187,14 @@ class SynthesisNetwork(nn.Module):
             return draw_banded(self, ws, self.make_noises(len(ws), "const", None), size, largest)
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv(x, ws[:, 0], "const", None)  # [N, C, 4, 4]
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(cast(Iterable[SynthesisBlock], self.blocks)):
             styles = ws[:, 2 * i + 1 : 2 * i + 3]
             x = block(x, styles, "const", None) if x.shape[-1] < largest else block.preview(x, styles)
         bands = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, largest, largest], low-pass first
         return inverse_haar(bands) if rough else bands[:, :3] / 2
 
 
-class MobileStyleGAN(Component):
+class MobileStyleGAN(Generator):
     """The generator interface of this project (see `psp_hub.generators.base`), 16 styles at 1024 px.
 
     Args:
@@ -210,8 +218,3 @@ class MobileStyleGAN(Component):
         self.resolution = 4 * 2 ** len(channels)
         self.w_dim = w_dim
         self.num_ws = self.synthesis.num_ws
-
-    @property
-    def w_avg(self) -> Tensor:
-        """Mean of the mapping network's output, [w_dim]."""
-        return self.mapping.w_avg

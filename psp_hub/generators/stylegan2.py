@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from psp_hub.generators.base import NoiseMode, check_noise_mode, check_ws, use_checkpoints
+from psp_hub.generators.base import Generator, NoiseMode, Synthesis, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
-from psp_hub.hub.components import Component
 from psp_hub.layers import Modulation, blur, upsample
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
@@ -32,6 +31,8 @@ class StyledConv(nn.Module):
     Args:
         up: double the size with a transposed convolution, then blur.
     """
+
+    noise: Tensor
 
     def __init__(self, in_channels: int, out_channels: int, size: int, w_dim: int, up: bool = False):
         super().__init__()
@@ -113,7 +114,7 @@ class SynthesisBlock(nn.Module):
         return x, image
 
 
-class SynthesisNetwork(nn.Module):
+class SynthesisNetwork(Synthesis):
     """ws -> image: a 4x4 constant, one styled convolution, then a block per doubling of the size (figure 7b)."""
 
     def __init__(self, channels: tuple[int, ...], w_dim: int):
@@ -125,7 +126,6 @@ class SynthesisNetwork(nn.Module):
             SynthesisBlock(channels[i], channels[i + 1], 8 * 2**i, w_dim) for i in range(len(channels) - 1)
         )
         self.num_ws = 2 * len(self.blocks) + 2
-        self.gradient_checkpointing = False  # see `enable_gradient_checkpointing` of diffusers' models
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
         """Draw images.
@@ -154,7 +154,7 @@ class SynthesisNetwork(nn.Module):
         return image  # [N, 3, R, R]
 
 
-class StyleGAN2(Component):
+class StyleGAN2(Generator):
     """The generator interface of this project (see `psp_hub.generators.base`), 18 styles at 1024 px.
 
     Args:
@@ -189,18 +189,13 @@ class StyleGAN2(Component):
         elif len(channels) != RESOLUTIONS.index(resolution) + 4:
             raise ValueError(f"channels are {list(channels)}, expected {RESOLUTIONS.index(resolution) + 4} numbers")
         self.mapping = MappingNetwork(w_dim, mapping_layers)
-        for layer in self.mapping.layers:
+        for layer in self.mapping.linear_layers():
             nn.init.normal_(layer.weight, std=w_dim**-0.5)
             nn.init.zeros_(layer.bias)
         self.synthesis = SynthesisNetwork(tuple(channels), w_dim)
         self.resolution = resolution
         self.w_dim = w_dim
         self.num_ws = self.synthesis.num_ws
-
-    @property
-    def w_avg(self) -> Tensor:
-        """Mean of the mapping network's output, [w_dim]."""
-        return self.mapping.w_avg
 
 
 def default_channels(resolution: int, multiplier: int, max_channels: int) -> list[int]:

@@ -78,9 +78,6 @@ def sample_pairs(
     Returns:
         Images [N, 3, 256, 256] in [-1, 1] (mean-pooled from the generator's resolution, or enlarged from that of
         `small`), and w [N, w_dim] or, with a `mixed_share`, [N, num_ws, w_dim].
-
-    Raises:
-        ValueError: a generator that has no previews of 256 pixels.
     """
     w = sample_styles(generator, indices, mixed_share)
     ws = (w if w.ndim == 3 else w[:, None].expand(-1, generator.num_ws, -1)).to(generator.w_avg.dtype)
@@ -88,10 +85,8 @@ def sample_pairs(
         images = small(ws)
     elif not preview:
         images = generator.synthesis(ws)
-    elif hasattr(generator.synthesis, "preview"):
-        images = generator.synthesis.preview(ws, IMAGE_SIZE)
     else:
-        raise ValueError(f"{type(generator).__name__} has no previews, only a MobileStyleGAN has")
+        images = generator.synthesis.preview(ws, IMAGE_SIZE)
     images = images.float()
     if small is not None and images.shape[-1] < IMAGE_SIZE:
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bicubic", align_corners=False)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from psp_hub.config import MAX_SEED
 from psp_hub.demo.faces import Problem, whole_number
@@ -17,6 +16,7 @@ from psp_hub.demo.mix.recipes import GROUPS, MAX_TEXT, Painter, Recipe, Source, 
 from psp_hub.demo.photo.crops import read_crop
 from psp_hub.demo.space import on_gpu
 from psp_hub.directions import Direction
+from psp_hub.generators.base import Generator
 from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents_file import load_latents, save_latents
@@ -34,13 +34,16 @@ GROUP_NAMES = {"coarse": "Pose and shape", "medium": "Features and hair", "fine"
 @on_gpu
 @torch.no_grad()
 def render(
-    generator: nn.Module, directions: Mapping[str, Direction], recipes: Sequence[Recipe], side: int | None = None
+    generator: Generator, directions: Mapping[str, Direction], recipes: Sequence[Recipe], side: int | None = None
 ) -> Iterator[tuple[Image.Image, np.ndarray]]:
     """Yields picture and styles [num_ws, w_dim] of each recipe; `side`: of smaller pictures."""
-    quick = getattr(generator.synthesis, "preview", None) if side and 4 * side <= generator.resolution else None
     for recipe in recipes:
         ws = recipe.ws(generator, directions)
-        image = tensor_to_images(quick(ws, side) if quick else generator.synthesis(ws))[0]
+        if side and 4 * side <= generator.resolution:
+            images = generator.synthesis.preview(ws, side)
+        else:
+            images = generator.synthesis(ws)
+        (image,) = tensor_to_images(images)
         if side and side < image.width:
             image = image.resize((side, side), Image.Resampling.BOX)
         yield image, ws[0].float().cpu().numpy()

@@ -95,7 +95,7 @@ def paint_live(
 ) -> Iterator[tuple[Image.Image, Painted | None]]:
     """A cleaned drawing -> the face, and what to remember; with `quick`, first a blurred preview of it, and None."""
     ws = fill_in(model, model.encode(drawings_to_tensor([seen]), truncation_psi=likeness), seed, strength)
-    if quick and hasattr(model.generator.synthesis, "preview"):
+    if quick and model.generator.synthesis.quick_preview:
         yield paint_preview(model.generator, ws), None
     yield tensor_to_images(model.decode(ws))[0], Painted(latents_of(ws), np.asarray(seen), (seed, strength, likeness))
 
