@@ -35,6 +35,22 @@ class Synthesis(nn.Module):
     gradient_checkpointing = False  # see `enable_gradient_checkpointing` of diffusers' models
     _gradient_checkpointing_func: Callable[..., Any]
 
+    def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
+        """Draw images.
+
+        Args:
+            ws: [N, num_ws, w_dim], one style per layer.
+            noise_mode: `const` (the stored noise maps), `random` (fresh noise from `generator`) or `none`.
+            generator: source of the random noise.
+
+        Returns:
+            Images [N, 3, R, R], about [-1, 1], not clamped.
+
+        Raises:
+            ValueError: wrong shape of `ws` or unknown `noise_mode`.
+        """
+        raise NotImplementedError
+
     def preview(self, ws: Tensor, size: int, rough: bool = False) -> Tensor:
         """Draw small images: those of `forward`, averaged over squares of pixels.
 

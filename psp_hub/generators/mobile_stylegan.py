@@ -126,19 +126,7 @@ class SynthesisNetwork(Synthesis):
         self.num_ws = 2 * len(self.blocks) + 2
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
-        """Draw images; without gradients in bands, which is faster (see `psp_hub.generators.banded`).
-
-        Args:
-            ws: [N, num_ws, w_dim], one style per layer.
-            noise_mode: `const` (the stored noise maps), `random` (fresh noise from `generator`) or `none`.
-            generator: source of the random noise.
-
-        Returns:
-            Images [N, 3, R, R], about [-1, 1], not clamped.
-
-        Raises:
-            ValueError: wrong shape of `ws` or unknown `noise_mode`.
-        """
+        """See `Synthesis.forward`; without gradients in bands, which is faster (see `psp_hub.generators.banded`)."""
         check_ws(ws, self.num_ws, self.conv.modulation.in_features)
         check_noise_mode(noise_mode)
         if can_be_banded(self, ws):

@@ -128,19 +128,7 @@ class SynthesisNetwork(Synthesis):
         self.num_ws = 2 * len(self.blocks) + 2
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
-        """Draw images.
-
-        Args:
-            ws: [N, num_ws, w_dim]. The image of each size shares its style with the next size's first convolution.
-            noise_mode: `const` (the stored noise maps), `random` (fresh noise from `generator`) or `none`.
-            generator: source of the random noise.
-
-        Returns:
-            Images [N, 3, R, R], about [-1, 1], not clamped.
-
-        Raises:
-            ValueError: wrong shape of `ws` or unknown `noise_mode`.
-        """
+        """See `Synthesis.forward`. The image of each size shares its style with the next size's first convolution."""
         check_ws(ws, self.num_ws, self.conv.modulation.in_features)
         check_noise_mode(noise_mode)
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)  # [N, C, 4, 4]
