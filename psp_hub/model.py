@@ -11,17 +11,17 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
 
-from psp_hub import latents
 from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
+from psp_hub.latents import style_indices
+from psp_hub.mixing import mix, vary
 from psp_hub.model_names import find_model, starter_folder
 from psp_hub.passes import check_passes, encode_in_passes, input_channels
 from psp_hub.pretrained import Pretrained
 from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
 from psp_hub.tasks import mixed_groups
-from psp_hub.variations import vary
 
 Picture = Image.Image | str | Path | np.ndarray  # see `psp_hub.images.pictures.open_image`
 Pictures = Tensor | Picture | Sequence[Picture]
@@ -113,10 +113,10 @@ class PSPModel(Pretrained):
             ValueError: a picture that cannot be used (empty, too small, too large), an empty list, or a tensor of the
                 wrong shape.
         """
-        x = self.prepare(images).to(next(self.encoder.parameters()))
+        x = images if isinstance(images, Tensor) else self.prepare(images)
+        x = x.to(next(self.encoder.parameters()))
         delta = encode_in_passes(self.encoder, self.generator, x, self.config.num_passes, self.config.face_size)
-        ws = delta + self.generator.w_avg  # [N, num_ws, w_dim]
-        return latents.truncate(ws, self.generator.w_avg, truncation_psi)
+        return self.generator.w_avg + truncation_psi * delta  # [N, num_ws, w_dim]
 
     def decode(self, ws: Tensor, noise_mode: NoiseMode = "const", seed: int | None = None) -> Tensor:
         """Styles [N, num_ws, w_dim] to images [N, 3, R, R], about [-1, 1].
@@ -243,7 +243,7 @@ class PSPModel(Pretrained):
         groups = mixed_groups(self.config.task) if groups is None else groups
         if style is None:
             return vary(self.generator, ws, cast(int, seed), groups, strength, num_variations)
-        return latents.mix(ws, style, latents.style_indices(groups, self.generator.num_ws), strength)
+        return mix(ws, style, style_indices(groups, self.generator.num_ws), strength)
 
     @classmethod
     def from_starter(

@@ -19,7 +19,7 @@ LEVELS = [
     {"directions", "hub", "images"},
     {"face_parser", "heads", "model_names"},
     {"alignment", "encoder", "generators"},
-    {"latents_file", "passes", "pretrained", "refinement", "variations"},
+    {"latents_file", "passes", "pretrained", "refinement", "mixing"},
     {"model"},
     {"conversion"},
     {"__init__", "cli", "demo"},

@@ -1,9 +1,10 @@
-"""psp_hub.latents: groups of styles, truncation, mixing, seeds."""
+"""psp_hub.latents and psp_hub.mixing: groups of styles, truncation, mixing, seeds."""
 
 import pytest
 import torch
 
-from psp_hub.latents import mix, random_z, style_indices, truncate
+from psp_hub.latents import random_z, style_indices, truncate
+from psp_hub.mixing import mix
 
 
 @pytest.fixture

@@ -31,10 +31,10 @@ from psp_hub.images.masks import with_hole
 from psp_hub.images.part_masks import merge_parts
 from psp_hub.images.preprocessing import open_image, prepare_labels, tensor_to_images
 from psp_hub.latents_file import save_latents
+from psp_hub.mixing import vary
 from psp_hub.model import PSPModel, load_model
 from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, mixed_groups
-from psp_hub.variations import vary
 
 PHOTO_KINDS = ("photo", "masked")  # kinds of input with a face to cut out
 

@@ -8,7 +8,8 @@ import gradio as gr
 from gradio.components import Component
 from gradio.data_classes import FileData
 
-from psp_hub.demo.faces import MAX_VARIATIONS, Problem
+from psp_hub.demo.problems import Problem
+from psp_hub.demo.settings import MAX_VARIATIONS
 from psp_hub.model_names import STARTERS
 
 PAD_SIDE = 512

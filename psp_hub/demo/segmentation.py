@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from psp_hub.alignment.faces import align_face, find_faces
-from psp_hub.demo.faces import Answer, Problem, make_faces
+from psp_hub.demo.faces import Answer, make_faces
 from psp_hub.demo.parts import (
     HIDDEN,
     PAD_SIDE,
@@ -23,6 +23,8 @@ from psp_hub.demo.parts import (
     show_result,
     take_brush,
 )
+from psp_hub.demo.problems import Problem, problems
+from psp_hub.demo.settings import Settings
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.face_classes import BACKGROUND, CLASS_NAMES, PALETTE, SKIN
 from psp_hub.images.label_maps import labels_to_image
@@ -118,10 +120,8 @@ def read_map(path: str, label_order: str | None = None) -> Image.Image:
     Raises:
         Problem: not a label map that can be used.
     """
-    try:
+    with problems():
         return prepare_labels(open_image(path, keep_mode=True), label_order)
-    except ValueError as error:
-        raise Problem(str(error)) from error
 
 
 def parse_photo(parser: FaceParser, path: str) -> Image.Image:
@@ -130,14 +130,12 @@ def parse_photo(parser: FaceParser, path: str) -> Image.Image:
     Raises:
         Problem: not a picture that can be used, or no face in it, or one that is too small or cut off.
     """
-    try:
+    with problems():
         photo = open_image(path)
         if faces := find_faces(photo, parser=parser):
             photo = align_face(photo, faces[0]).image
         else:
             photo = ImageOps.fit(photo, (ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BICUBIC)
-    except ValueError as error:
-        raise Problem(str(error)) from error
     labels = parser.label_map(photo)
     if (labels == SKIN).float().mean() < MIN_SKIN:
         raise Problem("There is no large face in this photo. Take one with a single face, seen from the front.")
@@ -171,7 +169,7 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
             label_map: picture file with the 19 classes of CelebAMask-HQ, as numbers 0 to 18 or in their colours.
             order: what the numbers mean: "CelebAMask-HQ" or "face-parsing.PyTorch".
             seed: whole number that decides what the map leaves open, such as colours.
-            variations: how many more faces, with the next seeds, 1 to 8.
+            variations: how many more faces, with the next seeds, 0 to 8.
             strength: how much the seed changes, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the map).
 
@@ -181,7 +179,8 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
         if label_map is None:
             raise Problem("There is no map yet. Upload one.")
         picture = read_map(label_map, ORDERS[order])
-        yield from make_faces(model, picture, seed, variations, strength, likeness, progress)
+        settings = Settings.checked(seed, variations, strength, likeness)
+        yield from make_faces(model, picture, settings, progress)
 
     def paint_to_face(
         pad: dict | None,
@@ -194,7 +193,8 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
         picture = painted_on(pad)
         if picture is None:
             raise Problem("There is nothing on the map yet. Paint hair and skin, or click an example.")
-        yield from make_faces(model, picture, seed, variations, strength, likeness, progress)
+        settings = Settings.checked(seed, variations, strength, likeness)
+        yield from make_faces(model, picture, settings, progress)
 
     def start_to_face(
         start: Image.Image,
@@ -204,7 +204,8 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
         likeness: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Answer]:
-        yield from make_faces(model, start, seed, variations, strength, likeness, progress)
+        settings = Settings.checked(seed, variations, strength, likeness)
+        yield from make_faces(model, start, settings, progress)
 
     return map_to_face, paint_to_face, start_to_face
 

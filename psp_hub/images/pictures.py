@@ -23,7 +23,6 @@ BROKEN = (
     Image.DecompressionBombError,  # a frame inside the file is far larger than the file says
 )
 
-
 Source = str | Path | Image.Image | np.ndarray | BinaryIO
 
 

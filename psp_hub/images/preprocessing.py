@@ -5,6 +5,7 @@ How files are opened is told in `pictures`, how drawings are cleaned in `line_dr
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +35,10 @@ __all__ = [
     "labels_to_tensor",
     "masked_to_tensor",
     "open_image",
+    "prepare",
     "prepare_drawing",
     "prepare_labels",
+    "prepare_masked",
     "prepare_tensor",
     "read_labels",
     "resize_labels",
@@ -49,11 +52,11 @@ def drawings_to_tensor(drawings: list[Image.Image]) -> Tensor:
     return torch.from_numpy(arrays)[:, None].float() / 255
 
 
-def prepare_tensor(image: Source, input_kind: str) -> Tensor:
-    """One picture of any size -> the encoder's input [1, C, 256, 256].
+def prepare(source: Source, input_kind: str) -> tuple[Image.Image, Tensor]:
+    """One picture of any size -> as the encoder sees it, for people, and for the encoder, [1, C, 256, 256].
 
     Args:
-        image: what a person gives, as `open_image` takes it.
+        source: what a person gives, as `open_image` takes it.
         input_kind: a key of `PREPARATIONS`.
 
     Raises:
@@ -61,7 +64,14 @@ def prepare_tensor(image: Source, input_kind: str) -> Tensor:
     """
     if input_kind not in PREPARATIONS:
         raise ValueError(f"input_kind is {input_kind!r}, expected one of {', '.join(PREPARATIONS)}")
-    return PREPARATIONS[input_kind](open_image(image, keep_mode=True))
+    clean, to_tensor = PREPARATIONS[input_kind]
+    seen = clean(open_image(source, keep_mode=True))
+    return seen, to_tensor(seen)
+
+
+def prepare_tensor(image: Source, input_kind: str) -> Tensor:
+    """The second of what `prepare` answers."""
+    return prepare(image, input_kind)[1]
 
 
 def prepare_photo(image: Image.Image) -> Image.Image:
@@ -83,21 +93,23 @@ def prepare_labels(image: Image.Image, label_order: str | None = None) -> Image.
     return labels_to_image(resize_labels(read_labels(image, label_order), ENCODER_SIZE))
 
 
-def labels_to_tensor(image: Image.Image) -> Tensor:
-    """A picture of a label map -> one-hot [1, 19, 256, 256].
+def labels_to_tensor(labels: Image.Image) -> Tensor:
+    """A picture that `prepare_labels` made -> one-hot [1, 19, 256, 256].
 
     Resized without mixing neighbours (the original interpolated the numbers, and got classes that were not there).
-
-    Raises:
-        ValueError: not a label map, or one that says nothing.
     """
-    labels = torch.from_numpy(np.array(prepare_labels(image), np.int64))
-    one_hot = torch.nn.functional.one_hot(labels, NUM_CLASSES)  # [256, 256, 19]
+    numbers = torch.from_numpy(np.array(labels, np.int64))
+    one_hot = torch.nn.functional.one_hot(numbers, NUM_CLASSES)  # [256, 256, 19]
     return one_hot.permute(2, 0, 1)[None].float()
 
 
-def masked_to_tensor(image: Image.Image) -> Tensor:
-    """A photo whose transparent part is missing -> [1, 4, 256, 256].
+def prepare_masked(image: Image.Image) -> Image.Image:
+    """A photo whose transparent part is missing -> RGBA, 256 x 256; stretched, as photos are."""
+    return to_srgb(image).convert("RGBA").resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BILINEAR)
+
+
+def masked_to_tensor(photo: Image.Image) -> Tensor:
+    """A picture that `prepare_masked` made -> [1, 4, 256, 256].
 
     Returns:
         RGB in [-1, 1], 0 where it is missing, and the mask: 1 is missing, 0 is there.
@@ -105,23 +117,27 @@ def masked_to_tensor(image: Image.Image) -> Tensor:
     Raises:
         ValueError: nothing is missing, or everything is.
     """
-    square = to_srgb(image).convert("RGBA").resize((ENCODER_SIZE, ENCODER_SIZE), Image.Resampling.BILINEAR)
-    missing = torch.from_numpy(np.array(square.getchannel("A"))) < 128  # [256, 256]
+    missing = torch.from_numpy(np.array(photo.getchannel("A"))) < 128  # [256, 256]
     if missing.all() or not missing.any():
         share = "all" if missing.all() else "nothing"
         raise ValueError(
             f"The part to fill in is what is transparent: {share} of this picture, expected a part of it."
         )
-    photo = images_to_tensor([square]) * ~missing
-    return torch.cat([photo, missing[None, None].float()], dim=1)
+    return torch.cat([images_to_tensor([photo]) * ~missing, missing[None, None].float()], dim=1)
 
 
-# How the pictures of each kind of task become tensors; they come in the mode that they were saved in.
-PREPARATIONS: dict[str, Callable[[Image.Image], Tensor]] = {
-    "drawing": lambda image: drawings_to_tensor([prepare_drawing(image)]),
-    "photo": lambda image: images_to_tensor([prepare_photo(image)]),
-    "labels": labels_to_tensor,
-    "masked": masked_to_tensor,
+class Preparation(NamedTuple):
+    """How a kind of picture is prepared."""
+
+    clean: Callable[[Image.Image], Image.Image]  # in the mode that it was saved in -> as the encoder sees it
+    to_tensor: Callable[[Image.Image], Tensor]  # that -> [1, C, 256, 256]
+
+
+PREPARATIONS = {
+    "drawing": Preparation(prepare_drawing, lambda drawing: drawings_to_tensor([drawing])),
+    "photo": Preparation(prepare_photo, lambda photo: images_to_tensor([photo])),
+    "labels": Preparation(prepare_labels, labels_to_tensor),
+    "masked": Preparation(prepare_masked, masked_to_tensor),
 }
 
 

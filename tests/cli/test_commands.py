@@ -15,7 +15,8 @@ from psp_hub.demo.photo.crops import read_crop
 from psp_hub.generators import load_generator
 from psp_hub.images.masks import with_hole
 from psp_hub.images.preprocessing import tensor_to_images
-from psp_hub.latents import mix, random_z, truncate
+from psp_hub.latents import random_z, truncate
+from psp_hub.mixing import mix
 from psp_hub.model_names import STARTERS
 from tests.documents import blocks
 

@@ -17,10 +17,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageChops, ImageDraw
 
-from psp_hub.demo.faces import Problem, make_faces, save_face
+from psp_hub.demo.faces import make_faces
 from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
-from psp_hub.demo.sketch.tab import show_upload
+from psp_hub.demo.problems import Problem
+from psp_hub.demo.settings import Settings
+from psp_hub.demo.sketch.handlers import show_upload
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
+from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import MAX_PIXELS, tensor_to_images
 from psp_hub.model import PSPModel
 from psp_hub.model_names import STARTERS
@@ -49,15 +52,15 @@ def drawing(tmp_path: Path) -> str:
 
 def faces(model: PSPModel, picture: str, seed: float | None = 0, **options: float) -> list[bytes]:
     """The last answer's PNG files: the face, then its variations."""
-    settings = {"variations": 2, "strength": 1.0, "likeness": 1.0} | options
-    for face, gallery, *_ in make_faces(model, picture, seed, **settings, progress=gr.Progress()):
+    settings = Settings.checked(seed, **({"variations": 2, "strength": 1.0} | options))
+    for face, gallery, *_ in make_faces(model, picture, settings, gr.Progress()):
         files = [Path(path).read_bytes() for path in (face, *(path for path, _ in gallery))]
     return files
 
 
 def test_the_face_comes_first_then_its_variations(model, drawing):
     answers = []
-    for face, gallery, seen, painted in make_faces(model, drawing, 7, 3, 1.0, 1.0, gr.Progress()):
+    for face, gallery, seen, painted in make_faces(model, drawing, Settings(7, 3, 1.0), gr.Progress()):
         with Image.open(face) as image:
             assert (image.format, image.size) == ("PNG", (64, 64))
         with Image.open(seen) as image:
@@ -79,8 +82,8 @@ def test_seeds(model, drawing):
 
 
 def test_without_strength_all_faces_are_the_plain_answer(model, drawing, tmp_path):
-    plain = Path(save_face(model(Image.open(drawing)).images[0], str(tmp_path), 3)).read_bytes()
-    assert set(faces(model, drawing, 3, strength=0)) == {plain}
+    save_png(model(Image.open(drawing)).images[0], tmp_path / "plain.png")
+    assert set(faces(model, drawing, 3, strength=0)) == {(tmp_path / "plain.png").read_bytes()}
 
 
 def test_likeness(model, drawing):
@@ -97,7 +100,7 @@ def test_bad_seed(model, drawing, seed, got):
     assert caught.value.message == f"The seed must be a whole number from 0 to 4294967295, got {got}."
 
 
-@pytest.mark.parametrize("options", [{"variations": 9}, {"variations": 0}, {"strength": 1.5}])
+@pytest.mark.parametrize("options", [{"variations": 9}, {"variations": -1}, {"strength": 1.5}])
 def test_number_out_of_range(model, drawing, options):
     with pytest.raises(Problem, match=" must be | expected "):
         faces(model, drawing, **options)

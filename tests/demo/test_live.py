@@ -12,9 +12,12 @@ import torch
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Route
 
-from psp_hub.demo.faces import Painted, Problem, make_faces
+from psp_hub.demo.faces import Painted, make_faces
+from psp_hub.demo.problems import Problem
+from psp_hub.demo.settings import Settings
+from psp_hub.demo.sketch.handlers import MAX_CHARACTERS, PREFIX, face_makers, read_pad
 from psp_hub.demo.sketch.live import NOTHING, follow_settings, follow_stroke, paint_preview
-from psp_hub.demo.sketch.pad import MAX_LETTERS, PREFIX, read_drawing
+from psp_hub.images.pictures import open_image
 from psp_hub.images.preprocessing import prepare_drawing
 from psp_hub.model import PSPModel
 from tests.browser import drag, open_page, serve
@@ -47,7 +50,7 @@ def read(updates: Iterator) -> list[tuple]:
 
 def button_face(model: PSPModel, drawing: Image.Image, seed: int) -> bytes:
     """The face that the button makes."""
-    answers = make_faces(model, drawing, seed, 1, 0.5, 1.0, gr.Progress())  # the file goes with it
+    answers = make_faces(model, drawing, Settings(seed, 1), gr.Progress())  # the file goes with it
     return Path(next(answers)[0]).read_bytes()
 
 
@@ -68,7 +71,7 @@ def test_a_stroke_gives_a_preview_then_the_face(model, drawing, on_pad):
 @pytest.fixture
 def painted(model, drawing) -> Painted:
     """The face that the button made of the drawing with seed 3."""
-    return next(make_faces(model, drawing, 3, 1, 0.5, 1.0, gr.Progress()))[3]
+    return next(make_faces(model, drawing, Settings(3, 1), gr.Progress()))[3]
 
 
 def test_settings_paint_the_same_drawing_anew(model, drawing, painted):
@@ -103,18 +106,19 @@ def test_what_changes_nothing(model, drawing, painted, on_pad):
 
 
 def test_what_the_pad_sends(drawing, on_pad):
-    assert read_drawing(on_pad(drawing)) == drawing
-    assert read_drawing(on_pad(drawing.convert("RGBA"))) == drawing
-    assert read_drawing(None) is None and read_drawing("") is None
+    for sent in (drawing, drawing.convert("RGBA")):
+        assert open_image(read_pad(on_pad(sent))).convert("L") == drawing
+    assert read_pad(None) is None and read_pad("") is None
 
 
 @pytest.mark.parametrize(
     "value",
-    ["/etc/passwd", "http://127.0.0.1/face.png", PREFIX + "?", PREFIX, PREFIX + "A" * MAX_LETTERS, PREFIX + "AAAA"],
+    ["/etc/passwd", "http://127.0.0.1/face.png", PREFIX + "?", PREFIX, PREFIX + "A" * MAX_CHARACTERS, PREFIX + "AAAA"],
 )
-def test_what_a_pad_never_sends(value):
+def test_what_a_pad_never_sends(model, value):
+    _, draw_from_pad = face_makers(model)
     with pytest.raises(Problem):
-        read_drawing(value)
+        next(draw_from_pad(value, None, 1, 1, 0.5, 1.0))
 
 
 class Pad:

@@ -13,13 +13,13 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from psp_hub import PSPConfig, PSPModel
-from psp_hub.demo.faces import Problem
 from psp_hub.demo.mix import edits
 from psp_hub.demo.mix.edits import COLUMNS, FRAMES, STRIP
 from psp_hub.demo.mix.recipes import GROUPS, Painter, Recipe, from_link, source_ws
 from psp_hub.demo.mix.tab import MixTab, add_mix, add_recipes
 from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo, painter_of
 from psp_hub.demo.parts import example_files
+from psp_hub.demo.problems import Problem
 from psp_hub.directions import Direction
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import tensor_to_images

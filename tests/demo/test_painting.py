@@ -15,9 +15,11 @@ from playwright.sync_api import Page
 
 from psp_hub import PSPModel
 from psp_hub.config import CONFIG_NAME
-from psp_hub.demo.faces import Answer, Problem, make_faces
+from psp_hub.demo.faces import Answer, make_faces
 from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
+from psp_hub.demo.problems import Problem
 from psp_hub.demo.segmentation import LEGEND, blank_sheet, make_brush, painted_on, parse_photo, read_map, sheet
+from psp_hub.demo.settings import Settings
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.images.face_classes import CLASS_NAMES, PALETTE
@@ -65,12 +67,12 @@ def first(answers: Iterator[Answer]) -> bytes:
 
 
 def face(model: PSPModel, picture: str | Image.Image, seed: int = 0) -> bytes:
-    return first(make_faces(model, picture, seed, 1, 1.0, 1.0, gr.Progress()))
+    return first(make_faces(model, picture, Settings(seed, 1, 1.0), gr.Progress()))
 
 
 def test_a_map_becomes_a_face(model, tmp_path):
     label_map().save(tmp_path / "map.png")
-    answers = make_faces(model, str(tmp_path / "map.png"), 3, 2, 1.0, 1.0, gr.Progress())
+    answers = make_faces(model, str(tmp_path / "map.png"), Settings(3, 2, 1.0), gr.Progress())
     file, gallery, seen, _ = [next(answers) for _ in range(3)][-1]
     assert Path(file).name == "face-seed-3.png" and [caption for _, caption in gallery] == ["seed 4", "seed 5"]
     with Image.open(seen) as image:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,20 +20,13 @@ from playwright.sync_api import Page
 
 from psp_hub import PSPConfig, PSPModel
 from psp_hub.alignment.cut_out import cut_out
-from psp_hub.demo.faces import Problem
 from psp_hub.demo.page import LAUNCH_OPTIONS
 from psp_hub.demo.photo.crops import BRUSH, GAP, Crop, blend, read_crop
 from psp_hub.demo.photo.handlers import Handlers, with_painting
-from psp_hub.demo.photo.portraits import (
-    Painting,
-    Portrait,
-    Wishes,
-    load_portrait,
-    make_portrait,
-    paint_portrait,
-    stoppable,
-)
+from psp_hub.demo.photo.portraits import Painting, Portrait, load_portrait, paint_portrait, stoppable
 from psp_hub.demo.photo.tab import add_photo
+from psp_hub.demo.problems import Problem, problems
+from psp_hub.demo.settings import Settings
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import images_to_tensor
 from psp_hub.latents_file import load_latents, save_latents
@@ -71,17 +65,21 @@ def handlers(models: dict[str, PSPModel]) -> Handlers:
     return Handlers(models, {task: [] for task in models})
 
 
-def finish(answers: Iterator[Painting | None]) -> tuple[Portrait, list[bytes], list[str]]:
-    """The portrait, the files of its face and variations, and the captions."""
-    for painting in answers:
-        if painting is not None:
-            files = [Path(path).read_bytes() for path in (painting.face, *(path for path, _ in painting.gallery))]
-            last = painting.portrait, files, [caption for _, caption in painting.gallery]
-    return last
+def paint(model: PSPModel, portrait: Portrait, **settings: float) -> Iterator[tuple[Painting, list[bytes]] | None]:
+    """What is painted, and the files of the face and its variations."""
+    with tempfile.TemporaryDirectory() as folder, problems():
+        for painting in paint_portrait(model, portrait, Settings.checked(**settings), folder, gr.Progress()):
+            if painting is None:
+                yield None
+            else:
+                paths = [painting.face, *(path for path, _ in painting.gallery)]
+                yield painting, [Path(path).read_bytes() for path in paths]
 
 
-def make(model: PSPModel, crop: Crop, **wishes) -> tuple[Portrait, list[bytes], list[str]]:
-    return finish(make_portrait(model, crop, Wishes(**wishes), gr.Progress()))
+def make(model: PSPModel, crop: Crop, **settings: float) -> tuple[np.ndarray, list[bytes], list[str]]:
+    """The styles of the face, the files of it and its variations, and the captions."""
+    *_, (painting, files) = paint(model, Portrait(model.config.task, None, crop), **settings)
+    return painting.ws, files, [caption for _, caption in painting.gallery]
 
 
 def scene(path: Path, *faces: tuple[int, int, int], angle: float = 0) -> Image.Image:
@@ -215,9 +213,9 @@ def test_blending_keeps_what_is_known(gapped):
 
 def test_a_face_and_its_variations(models, crop):
     model = models["super-resolution"]
-    portrait, files, captions = make(model, crop, seed=7, variations=2)
+    ws, files, captions = make(model, crop, seed=7, variations=2)
     assert captions == ["seed 7", "seed 8"] and len(set(files)) == 3
-    assert np.array_equal(portrait.ws, model.encode(crop.image)[0].detach().numpy()), "the face itself is the answer"
+    assert np.array_equal(ws, model.encode(crop.image)[0].detach().numpy()), "the face itself is the answer"
     assert make(model, crop, seed=7, variations=2)[1] == files
     assert make(model, crop, seed=8, variations=1)[1][1] == files[2]
     assert len(set(make(model, crop, variations=2, strength=0.0)[1])) == 1
@@ -230,21 +228,19 @@ def test_what_variations_change(models, crop, gapped, task):
     portrait = Portrait(
         task, models[task].encode(gapped.seen if task == "inpainting" else crop.seen)[0].detach().numpy(), crop
     )
-    _, files, _ = finish(paint_portrait(models[task], portrait, Wishes(1, 1, 1.0), gr.Progress()))
+    *_, (_, files) = paint(models[task], portrait, variations=1, strength=1.0)
     groups = ("fine",) if task == "inversion" else ("medium",)
     mixed = models[task].mix(torch.from_numpy(portrait.ws)[None], seed=1, groups=groups)
-    _, expected, _ = finish(
-        paint_portrait(models[task], replace(portrait, ws=mixed[0].numpy()), Wishes(), gr.Progress())
-    )
+    *_, (_, expected) = paint(models[task], replace(portrait, ws=mixed[0].numpy()))
     assert files[1:] == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "wishes"), [("seed", {"seed": 1.5}), ("steps", {"steps": 101}), ("variations", {"variations": 9})]
+    ("name", "settings"), [("seed", {"seed": 1.5}), ("steps", {"steps": 101}), ("variations", {"variations": 9})]
 )
-def test_numbers_out_of_range(models, crop, name, wishes):
+def test_numbers_out_of_range(models, crop, name, settings):
     with pytest.raises(Problem, match=f"{name} must be a whole number"):
-        make(models["inversion"], crop, **wishes)
+        make(models["inversion"], crop, **settings)
 
 
 def test_the_rest_of_the_photo_is_kept_or_painted(models, gapped, tmp_path):
@@ -265,37 +261,33 @@ def test_the_rest_of_the_photo_is_kept_or_painted(models, gapped, tmp_path):
 @pytest.mark.parametrize("task", KINDS)
 def test_refinement_comes_closer(models, crop, gapped, task):
     model, crop = models[task], gapped if task == "inpainting" else crop
-    answers = list(make_portrait(model, crop, Wishes(steps=6), gr.Progress()))
-    assert answers[:6] == [None] * 6 and len(answers) == 7
+    *steps, (painting, _) = paint(model, Portrait(task, None, crop), steps=6)
+    assert steps == [None] * 6
 
-    def error(portrait: Portrait) -> float:
+    def error(ws: np.ndarray) -> float:
         with torch.no_grad():
-            image = model.decode(torch.from_numpy(portrait.ws)[None])
+            image = model.decode(torch.from_numpy(ws)[None])
         known = 1.0 if crop.missing is None else images_to_tensor([crop.missing.convert("RGB")]) < 0
         return ((image - images_to_tensor([crop.image])) * known).square().mean().item()
 
-    assert error(answers[-1].portrait) < 0.95 * error(make(model, crop)[0])
+    assert error(painting.ws) < 0.95 * error(make(model, crop)[0])
 
 
 def test_what_is_small_is_refined_at_once(models, handlers, crop):
     for task, steps in (("inversion", 0), ("super-resolution", 20)):
         *waiting, last = handlers.make(task, crop, None, True, 1, 0, 0.5, 1.0)
         assert len(waiting) == steps
-        *_, expected = make_portrait(models[task], crop, Wishes(steps=steps), gr.Progress())
-        assert np.array_equal(last[2].ws, expected.portrait.ws)
+        assert np.array_equal(last[2].ws, make(models[task], crop, steps=steps)[0])
 
 
 def test_latents_come_back_as_the_same_face(models, crop, tmp_path):
     model = models["inversion"]
-    *_, painting = make_portrait(model, crop, Wishes(), gr.Progress())
-    with pytest.raises(FileNotFoundError):
-        open(painting.latents)  # it went with the iterator
-    answers = make_portrait(model, crop, Wishes(), gr.Progress())
-    painting = next(answers)
+    settings = Settings()
+    painting = next(paint_portrait(model, Portrait("inversion", None, crop), settings, str(tmp_path), gr.Progress()))
     face = Path(painting.face).read_bytes()
     assert load_latents(painting.latents).metadata["task"] == "inversion"
     portrait, note = load_portrait(model, painting.latents, None)
-    assert note == "" and finish(paint_portrait(model, portrait, Wishes(), gr.Progress()))[1] == [face]
+    assert note == "" and [files for _, files in paint(model, portrait)] == [[face]]
     save_latents(tmp_path / "two.safetensors", torch.randn(2, 8, 32), generator=None, task=None)
     assert load_portrait(model, str(tmp_path / "two.safetensors"), None)[1].startswith("There are 2 faces")
     save_latents(tmp_path / "other.safetensors", torch.randn(1, 16, 512), generator="other", task=None)
@@ -337,12 +329,12 @@ def test_errors_of_the_work_arrive():
 
 @pytest.mark.slow
 def test_a_photo_that_does_not_suit_what_is_chosen_next(handlers):
-    path, crop, *_ = handlers.take_again(str(TINY), "super-resolution")
+    path, crop, *_ = handlers.reread_photo(str(TINY), "super-resolution")
     assert crop.image.size == (16, 16)
-    again, crop, preview, pad, status = handlers.take_again(path, "inpainting")
+    again, crop, preview, pad, status = handlers.reread_photo(path, "inpainting")
     assert again == path and crop is None and not preview["visible"] and not pad["visible"]
     assert status.startswith(("The face is too small", "No face was found"))
-    assert handlers.take_again(again, "super-resolution")[1] is not None
+    assert handlers.reread_photo(again, "super-resolution")[1] is not None
 
 
 def test_a_task_without_a_model_says_how_to_get_one(models):

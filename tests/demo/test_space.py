@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw
 from psp_hub.demo import faces, space
 from psp_hub.demo.mix import edits
 from psp_hub.demo.mix.recipes import Painter, Recipe
+from psp_hub.demo.problems import Problem
+from psp_hub.demo.settings import Settings
 from psp_hub.directions import Direction
 from psp_hub.model import PSPModel
 
@@ -74,7 +76,7 @@ def zero_gpu(monkeypatch: pytest.MonkeyPatch) -> ZeroGPU:
 
 
 def draw(model: PSPModel, path: Path, seed: int) -> list[list[bytes]]:
-    answers = faces.make_faces(model, str(path), seed, 2, 1.0, 1.0, gr.Progress())
+    answers = faces.make_faces(model, str(path), Settings(seed, 2, 1.0), gr.Progress())
     return [[Path(p).read_bytes() for p in (face, *(p for p, _ in gallery))] for face, gallery, *_ in answers]
 
 
@@ -110,14 +112,14 @@ def test_edited_faces_of_another_process(model, zero_gpu, monkeypatch):
     space.move_to_gpu([model.generator])
     assert [(image.tobytes(), ws.tobytes()) for image, ws in edits.draw(painter, recipes)] == here
     assert zero_gpu.calls == 1
-    with pytest.raises(faces.Problem, match="made for another painter"):
+    with pytest.raises(Problem, match="made for another painter"):
         next(edits.draw(painter, [Recipe(np.ones((4, 32), np.float32))]))
 
 
 def test_errors_of_another_process(model, tmp_path, zero_gpu):
     path = tmp_path / "a & b.png"
     path.write_text("text")
-    with pytest.raises(faces.Problem) as caught:
+    with pytest.raises(Problem) as caught:
         draw(model, path, 0)
     assert caught.value.message.startswith("a &amp; b.png is not a picture")
     assert caught.value.print_exception is False

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from psp_hub.config import MAX_SEED
-from psp_hub.demo.faces import Problem, whole_number
 from psp_hub.demo.mix.recipes import GROUPS, MAX_TEXT, Painter, Recipe, Source, from_json, to_json, to_link
 from psp_hub.demo.photo.crops import read_crop
+from psp_hub.demo.problems import Problem, problems
+from psp_hub.demo.settings import whole_number
 from psp_hub.demo.space import on_gpu
 from psp_hub.directions import Direction
 from psp_hub.generators.base import Generator
@@ -57,10 +58,8 @@ def draw(
     Raises:
         Problem: a recipe for another painter.
     """
-    try:
+    with problems():
         yield from render(painter.generator, painter.directions, recipes, side)
-    except ValueError as error:
-        raise Problem(str(error)) from error
 
 
 def roll(recipe: Recipe, locked: Collection[str], seed: int) -> Recipe:
@@ -91,10 +90,8 @@ def face_number(value: float | None) -> int:
     Raises:
         Problem: not a whole number, or out of range.
     """
-    try:
+    with problems():
         return whole_number(value, "The number of the face", 0, MAX_SEED)
-    except ValueError as error:
-        raise Problem(str(error)) from error
 
 
 def describe(recipe: Recipe) -> str:
@@ -138,7 +135,7 @@ def save_face(folder: str, image: Image.Image, ws: np.ndarray, recipe: Recipe, p
 
 @on_gpu
 @torch.no_grad()
-def encode(model: PSPModel, photo: Image.Image) -> np.ndarray:
+def encode_photo(model: PSPModel, photo: Image.Image) -> np.ndarray:
     """The styles [num_ws, w_dim] of a photo."""
     return model.encode(photo)[0].float().cpu().numpy()
 
@@ -160,16 +157,14 @@ class Reader:
         Raises:
             Problem: a file that cannot be used, or a photo without a face.
         """
-        try:
+        with problems():
             with open(path, "rb") as file:
                 start = file.read(MAX_TEXT + 1)
             if path.lower().endswith(".safetensors"):
                 return Recipe(load_latents(path, self.painter).ws[0].numpy())
             if self.inversion and not start.lstrip().startswith(b"{"):
-                return Recipe(encode(self.inversion, read_crop(path, "inversion").image))
+                return Recipe(encode_photo(self.inversion, read_crop(path, "inversion").image))
             return from_json(start, self.painter)
-        except ValueError as error:
-            raise Problem(str(error)) from error
 
     def read_source(self, path: str) -> Source:
         """As `read`, for a face that another recipe uses: what was done to it is done already."""

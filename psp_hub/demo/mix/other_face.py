@@ -7,12 +7,12 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from psp_hub.demo.faces import Problem
 from psp_hub.demo.mix import edits
 from psp_hub.demo.mix.editor import Editor, Updates
 from psp_hub.demo.mix.edits import FRAME_SIDE, FRAMES, GROUP_NAMES, STRIP, THUMBNAIL
 from psp_hub.demo.mix.recipes import Recipe, Source
 from psp_hub.demo.parts import HIDDEN, PICTURE, STATE_SECONDS
+from psp_hub.demo.problems import Problem
 
 TIP = "Take over parts of a second face, or watch this face turn into it."
 FIRST = 2  # shown when the person comes here

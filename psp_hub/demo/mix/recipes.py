@@ -18,7 +18,7 @@ from psp_hub import latents
 from psp_hub.config import MAX_SEED
 from psp_hub.directions import Direction, apply_directions
 from psp_hub.generators.base import Generator
-from psp_hub.variations import random_styles
+from psp_hub.mixing import mix, random_styles
 
 FORMAT, VERSION = "psp-hub-face", 1
 MAX_PSI = 1.4
@@ -95,7 +95,7 @@ class Recipe:
         ws = source_ws(generator, self.start)
         for group, source in self.parts.items():
             indices = latents.style_indices(group, generator.num_ws)
-            ws = latents.mix(ws, source_ws(generator, source), indices, self.strengths.get(group, 1.0))
+            ws = mix(ws, source_ws(generator, source), indices, self.strengths.get(group, 1.0))
         ws = latents.truncate(ws, generator.w_avg, self.truncation_psi)
         return apply_directions(ws, {name: step for name, step in self.steps.items() if step}, directions)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from psp_hub.demo.faces import Painted, Problem
+from psp_hub.demo.faces import Painted
 from psp_hub.demo.mix import edits
 from psp_hub.demo.mix.editor import Controls, Editor, Shown, Updates
 from psp_hub.demo.mix.edits import GROUP_NAMES
@@ -17,6 +17,7 @@ from psp_hub.demo.mix.other_face import OtherFace
 from psp_hub.demo.mix.recipes import FORMAT, MAX_PSI, VERSION, Painter, Recipe, from_json, from_link
 from psp_hub.demo.parts import PICTURE, QUICK, STATE_SECONDS, WORK, Results, add_examples, example_files
 from psp_hub.demo.photo.portraits import Portrait
+from psp_hub.demo.problems import Problem, problems
 from psp_hub.model import PSPModel
 
 TITLE = "Mix & edit"
@@ -71,10 +72,8 @@ class MixTab:
             link = request.query_params.get("face")
             if not link:
                 return gr.skip()
-            try:
+            with problems():
                 return from_link(link, self.editor.painter), gr.Tabs(selected=TAB)
-            except ValueError as error:
-                raise Problem(str(error)) from error
 
         def show_linked(recipe: Recipe | None) -> Iterator[Updates]:
             yield from self.editor.show_all(recipe) if recipe else iter([gr.skip()])
@@ -228,10 +227,8 @@ def add_endpoint(editor: Editor) -> None:
         painter = editor.painter
         values = {"start": 0 if saved else edits.face_number(face), "truncation_psi": likeness, "parts": parts or {}}
         values |= {"format": FORMAT, "version": VERSION, "strengths": strengths or {}, "steps": steps or {}}
-        try:
+        with problems():
             recipe = from_json(json.dumps(values), painter)
-        except ValueError as error:
-            raise Problem(str(error)) from error
         if saved:
             recipe = replace(recipe, start=editor.reader.read_source(saved))
         for updates in editor.show(recipe):

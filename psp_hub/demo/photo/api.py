@@ -1,20 +1,23 @@
 """What programs can ask of the photo tab: endpoints with named parameters, one for each task."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
-from psp_hub.demo.faces import MAX_VARIATIONS, Problem
 from psp_hub.demo.parts import PICTURE, WORK, PictureFile
 from psp_hub.demo.photo.crops import Crop, read_crop
-from psp_hub.demo.photo.portraits import MAX_STEPS, Wishes, make_portrait
+from psp_hub.demo.photo.portraits import Portrait, paint_portrait
+from psp_hub.demo.problems import Problem, problems
+from psp_hub.demo.settings import MAX_STEPS, MAX_VARIATIONS, Settings
 from psp_hub.model import PSPModel
 from psp_hub.tasks import get_task
 
 
 def given(photo: str | None) -> str:
-    """
+    """The file of a photo.
+
     Raises:
         Problem: no file.
     """
@@ -26,12 +29,13 @@ def given(photo: str | None) -> str:
 def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Iterator[Any]]]:
     """What makes faces of files, by task; those of tasks without a model cannot be called."""
 
-    def answer(task: str, crop: Crop, wishes: Wishes, progress: gr.Progress) -> Iterator[Any]:
-        for painting in make_portrait(models[task], crop, wishes, progress):
-            if painting is None:
-                yield gr.skip()
-            else:
-                yield painting.face, painting.gallery, painting.before, painting.latents
+    def answer(task: str, crop: Crop, settings: Settings, progress: gr.Progress) -> Iterator[Any]:
+        with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder, problems():
+            for painting in paint_portrait(models[task], Portrait(task, None, crop), settings, folder, progress):
+                if painting is None:
+                    yield gr.skip()
+                else:
+                    yield painting.face, painting.gallery, painting.before, painting.latents
 
     def reconstruct(
         photo: str | None,
@@ -55,8 +59,8 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
         Returns:
             The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
         """
-        wishes = Wishes(seed, variations, strength, likeness, steps)
-        yield from answer("inversion", read_crop(given(photo), "inversion"), wishes, progress)
+        settings = Settings.checked(seed, variations, strength, likeness, steps)
+        yield from answer("inversion", read_crop(given(photo), "inversion"), settings, progress)
 
     def upscale(
         photo: str | None,
@@ -80,8 +84,8 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
         Returns:
             The face, its variations, the part of the picture that was used, and the face's numbers (safetensors).
         """
-        wishes = Wishes(seed, variations, strength, likeness, steps)
-        yield from answer("super-resolution", read_crop(given(photo), "super-resolution"), wishes, progress)
+        settings = Settings.checked(seed, variations, strength, likeness, steps)
+        yield from answer("super-resolution", read_crop(given(photo), "super-resolution"), settings, progress)
 
     def fill_in(
         photo: str | None,
@@ -113,8 +117,8 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
         crop = read_crop(given(photo), "inpainting", mask)
         if crop.missing is None:
             raise Problem("There is nothing to fill in: give a mask, or make a part of the photo transparent.")
-        wishes = Wishes(seed, variations, strength, likeness, steps, keep)
-        yield from answer("inpainting", crop, wishes, progress)
+        settings = Settings.checked(seed, variations, strength, likeness, steps, keep)
+        yield from answer("inpainting", crop, settings, progress)
 
     return {"inversion": reconstruct, "super-resolution": upscale, "inpainting": fill_in}
 

@@ -50,7 +50,7 @@ MOVE = """element.addEventListener('input', event => {
 
 
 def add_comparison(labels: tuple[str, str], empty: str, **options: Any) -> gr.HTML:
-    """Place for two pictures; its value is what `compare` makes, or None.
+    """Place for two pictures; its value is what `compared` makes, or None.
 
     Args:
         labels: what the two are, in a word or two.
@@ -61,7 +61,7 @@ def add_comparison(labels: tuple[str, str], empty: str, **options: Any) -> gr.HT
     )
 
 
-def compare(before: str | Path, after: str | Path) -> dict[str, Any]:
+def compared(before: str | Path, after: str | Path) -> dict[str, Any]:
     """The value that shows two files, square pictures of one size: gradio copies them, and says where they are."""
     files = {"before": before, "after": after}
     return {name: FileData(path=str(path), orig_name=Path(path).name).model_dump() for name, path in files.items()}

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from psp_hub.alignment.cut_out import CutOut, cut_out
-from psp_hub.demo.faces import Problem
 from psp_hub.demo.parts import PAD_SIDE
+from psp_hub.demo.problems import Problem, problems
 from psp_hub.images.pictures import ENCODER_SIZE, open_image
 from psp_hub.tasks import get_task
 
@@ -48,12 +48,10 @@ def read_crop(path: str, task: str, mask_path: str | None = None) -> Crop:
         Problem: a file that cannot be used, no face, or one that is too small or cut off.
     """
     spec = get_task(task)
-    try:
+    with problems():
         photo = open_image(path, keep_mode=True)
         mask = None if mask_path is None else open_image(mask_path, keep_mode=True)
         cut = cut_out(photo, small=spec.shown == "small", masked=spec.shown == "known", mask=mask, largest=SIDE)
-    except ValueError as error:
-        raise Problem(str(error)) from error
     return Crop(cut.image, cut.note, cut.missing)
 
 

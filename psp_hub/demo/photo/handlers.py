@@ -1,16 +1,18 @@
 """What the events of the photo tab call: a photo comes in, something else is chosen, a button is pressed."""
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
-from psp_hub.demo.faces import Problem
 from psp_hub.demo.parts import PAD_SIDE
-from psp_hub.demo.photo.comparison import compare
+from psp_hub.demo.photo.comparison import compared
 from psp_hub.demo.photo.crops import GAP, Crop, add_painted, read_crop
-from psp_hub.demo.photo.portraits import Painting, Portrait, Wishes, load_portrait, make_portrait, paint_portrait
+from psp_hub.demo.photo.portraits import Portrait, load_portrait, paint_portrait
+from psp_hub.demo.problems import Problem, problems
+from psp_hub.demo.settings import Settings
 from psp_hub.model import PSPModel
 from psp_hub.tasks import get_task
 
@@ -68,18 +70,16 @@ def with_painting(crop: Crop, pad: dict | None) -> Crop:
     return replace(crop, missing=missing)
 
 
-def show(paintings: Iterator[Painting | None]) -> Iterator[Any]:
-    """Paintings as the page's outputs take them: what has not changed is not sent again."""
-    is_new = True
-    for painting in paintings:
-        if painting is None:
-            yield gr.skip()
-        elif is_new:
-            face, file = compare(painting.before, painting.face), painting.latents
-            yield face, gr.update(value=[], visible=False), painting.portrait, file
-            is_new = False
-        else:
-            yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
+def first_settings(
+    task: str, keep: bool, seed: float | None, variations: int, strength: float, likeness: float
+) -> Settings:
+    """Of a face that is made of its photo.
+
+    Raises:
+        Problem: a number out of range.
+    """
+    variations = 0 if task == "inversion" else variations  # a photo leaves little open: they come when asked for
+    return Settings.checked(seed, variations, strength, likeness, get_task(task).refinement_steps, keep)
 
 
 class Handlers:
@@ -102,7 +102,7 @@ class Handlers:
             *(gr.update(visible=name == task and bool(self.files[name])) for name in self.models),
         ]
 
-    def take(self, path: str | None, task: str) -> list[Any]:
+    def read_photo(self, path: str | None, task: str) -> list[Any]:
         """A photo has come: [path, crop, preview, pad, status]."""
         if path is None or task not in self.models:
             return [path, *self.clear()[1:]]
@@ -115,16 +115,28 @@ class Handlers:
             crop.note or TIP,
         ]
 
-    def take_again(self, path: str | None, task: str) -> list[Any]:
-        """As `take`, when something else is to be done: a photo that does not suit is remembered, but not shown."""
+    def reread_photo(self, path: str | None, task: str) -> list[Any]:
+        """As `read_photo`, when something else is to be done: what does not suit is remembered, but not shown."""
         try:
-            return self.take(path, task)
+            return self.read_photo(path, task)
         except Problem as problem:
             return [path, *self.clear()[1:-1], problem.message]
 
     def clear(self) -> list[Any]:
         """The photo is taken away; the face stays."""
         return [None, None, gr.update(value=None, visible=False), gr.update(value=None, visible=False), TIP]
+
+    def paint(self, portrait: Portrait, settings: Settings, progress: gr.Progress) -> Iterator[Any]:
+        """[face, gallery, portrait, file of its numbers]; what has not changed is not sent again."""
+        with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder, problems():
+            for painting in paint_portrait(self.models[portrait.task], portrait, settings, folder, progress):
+                if painting is None:
+                    yield gr.skip()
+                elif not painting.gallery:
+                    face, there = compared(painting.before, painting.face), replace(portrait, ws=painting.ws)
+                    yield face, gr.update(value=[], visible=False), there, painting.latents
+                else:
+                    yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
 
     def make(
         self,
@@ -138,13 +150,15 @@ class Handlers:
         likeness: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Any]:
+        """The face of a photo; for inpainting without what is painted over on the pad."""
         if crop is None:
             raise Problem("There is no photo yet. Upload one, or click an example.")
         if task == "inpainting":
             crop = with_painting(crop, pad)
-        yield from self.make_at_once(task, crop, keep, seed, variations, strength, likeness, progress)
+        settings = first_settings(task, keep, seed, variations, strength, likeness)
+        yield from self.paint(Portrait(task, None, crop), settings, progress)
 
-    def make_at_once(
+    def make_from_example(
         self,
         task: str,
         crop: Crop,
@@ -155,10 +169,9 @@ class Handlers:
         likeness: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Any]:
-        """For an example: what the painter shows cannot be asked for as soon as it is there."""
-        variations = 0 if task == "inversion" else variations  # a photo leaves little open: they come when asked for
-        wishes = Wishes(seed, variations, strength, likeness, get_task(task).refinement_steps, keep)
-        yield from show(make_portrait(self.models[task], crop, wishes, progress))
+        """Without the pad: what it shows cannot be asked for as soon as it is there."""
+        settings = first_settings(task, keep, seed, variations, strength, likeness)
+        yield from self.paint(Portrait(task, None, crop), settings, progress)
 
     def refine(
         self,
@@ -175,8 +188,7 @@ class Handlers:
             if crop is None:
                 raise Problem("This face came from a file: upload its photo first.")
             portrait = replace(portrait, crop=crop)
-        wishes = Wishes(steps=steps, keep=keep)
-        yield from show(paint_portrait(self.models[portrait.task], portrait, wishes, progress))
+        yield from self.paint(portrait, Settings.checked(steps=steps, keep=keep), progress)
 
     def vary(
         self,
@@ -191,8 +203,7 @@ class Handlers:
         """New variations of the face that is there; how much it is like the photo has been decided."""
         if portrait is None:
             raise Problem(NO_FACE)
-        wishes = Wishes(seed, variations, strength, keep=keep)
-        yield from show(paint_portrait(self.models[portrait.task], portrait, wishes, progress))
+        yield from self.paint(portrait, Settings.checked(seed, variations, strength, keep=keep), progress)
 
     def repaint(self, portrait: Portrait | None, *settings: Any) -> Iterator[Any]:
         """With the rest of the photo as it is, or as it was painted."""
@@ -214,4 +225,4 @@ class Handlers:
         portrait, note = load_portrait(model, path, crop)
         if note:
             gr.Info(note)
-        yield from show(paint_portrait(model, portrait, Wishes(keep=keep), progress))
+        yield from self.paint(portrait, Settings(keep=keep), progress)

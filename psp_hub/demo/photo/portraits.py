@@ -1,13 +1,11 @@
-"""From a crop of a photo to faces: encode, refine, paint, vary. What the buttons of the photo tab do."""
+"""From a crop of a photo to faces: encode, refine, paint, vary."""
 
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psp_hub.config import MAX_SEED
-from psp_hub.demo.faces import MAX_VARIATIONS, Problem, whole_number
 from psp_hub.demo.photo.crops import Crop, blend
+from psp_hub.demo.problems import problems
+from psp_hub.demo.settings import Settings
 from psp_hub.demo.space import on_gpu
 from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents_file import load_latents, save_latents
 from psp_hub.model import PSPModel
-
-MAX_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -43,115 +39,74 @@ class Portrait:
     crop: Crop | None
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What a person has set; see the parameters of the endpoints in `psp_hub.demo.photo.tab`."""
-
-    seed: float | None = 1
-    variations: float | None = 0
-    strength: float = 0.5
-    likeness: float = 1.0
-    steps: float | None = 0
-    keep: bool = True
-
-    def checked(self) -> "Wishes":
-        """With whole numbers.
-
-        Raises:
-            ValueError: a number out of range.
-        """
-        return replace(
-            self,
-            seed=whole_number(self.seed, "The seed", 0, MAX_SEED),
-            variations=whole_number(self.variations, "The number of variations", 0, MAX_VARIATIONS),
-            steps=whole_number(self.steps, "The number of steps", 0, MAX_STEPS),
-        )
-
-
 class Painting(NamedTuple):
-    """Files that last until the next one is asked for, and the face itself."""
+    """Files that last until the next one is asked for, and the styles of the face; an array [num_ws, w_dim]."""
 
     before: str | None  # the photo as the network saw it
     face: str
     gallery: list[tuple[str, str]]
     latents: str
-    portrait: Portrait
+    ws: np.ndarray
 
 
-def make_portrait(model: PSPModel, crop: Crop, wishes: Wishes, progress: gr.Progress) -> Iterator[Painting | None]:
-    """Encode a crop, refine the answer if that is wished for, and paint it.
+@on_gpu
+@torch.no_grad()
+def paint_portrait(
+    model: PSPModel, portrait: Portrait, settings: Settings, folder: str, progress: gr.Progress
+) -> Iterator[Painting | None]:
+    """Encode the crop unless the face is there already, refine the answer if that is wished for, and paint it.
+
+    Args:
+        folder: for the files, which are for the caller to delete.
 
     Yields:
         None after each step of the refinement: there it can be stopped. Then the face with its variations so far.
 
     Raises:
-        Problem: a number out of range, nothing to fill in, or everything.
+        ValueError: nothing to fill in, or everything.
     """
-    yield from paint_portrait(model, Portrait(model.config.task, None, crop), wishes, progress)
-
-
-def paint_portrait(
-    model: PSPModel, portrait: Portrait, wishes: Wishes, progress: gr.Progress
-) -> Iterator[Painting | None]:
-    """As `make_portrait`, from a face that is there."""
-    with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder, problems():
-        wishes, before = wishes.checked(), None
-        if portrait.crop is not None:
-            before = str(Path(folder, "photo.jpg"))
-            portrait.crop.shown.save(before, quality=95)
-        for painted in work(model, portrait, wishes, folder, progress):
-            if painted is None:
-                yield None
-                continue
-            face, gallery, ws = painted
-            yield Painting(before, face, gallery, str(latents_path(folder)), replace(portrait, ws=ws))
-
-
-def latents_path(folder: str) -> Path:
-    """Of the file that keeps the styles of a face."""
-    return Path(folder, "face.safetensors")
-
-
-@on_gpu
-def work(
-    model: PSPModel, portrait: Portrait, wishes: Wishes, folder: str, progress: gr.Progress
-) -> Iterator[tuple[str, list[tuple[str, str]], np.ndarray] | None]:
-    """What needs the model: files of the face, its styles and its variations in `folder`; and the styles."""
-    crop, num = portrait.crop, wishes.variations
     if portrait.ws is None:
         progress(0, desc="Reading the photo")
-        with torch.no_grad():
-            ws = model.encode(crop.seen, truncation_psi=wishes.likeness)
+        ws = model.encode(portrait.crop.seen, truncation_psi=settings.likeness)
     else:
         ws = torch.from_numpy(portrait.ws)[None].to(model.generator.w_avg)
-    if wishes.steps:
-        ws = yield from refine(model, ws, crop, wishes.steps, progress)
-    progress((0, num + 1), desc="Painting the face", unit="faces")
-    face, gallery = paint(model, ws, portrait, wishes.keep, Path(folder, "face.png")), []
-    styles = ws[0].float().cpu().numpy()
-    generator = str(model.config.base_generator) if model.config.base_generator else None
-    save_latents(latents_path(folder), ws, generator=generator, task=portrait.task, w_avg=model.generator.w_avg)
-    yield face, gallery, styles
-    for i in range(1, num + 1):
-        progress((i, num + 1), desc=f"Painting variation {i} of {num}", unit="faces")
-        seed = wishes.seed + i - 1
-        mixed = model.mix(ws, seed=seed, strength=wishes.strength)
-        path = paint(model, mixed, portrait, wishes.keep, Path(folder, f"face-seed-{seed}.png"))
-        gallery = [*gallery, (path, f"seed {seed}")]
-        yield face, gallery, styles
+    if settings.steps:
+        ws = yield from refine_in_steps(model, ws, portrait.crop, settings.steps, progress)
+    count, files = settings.variations, []
+    for i in range(count + 1):
+        text = f"Painting variation {i} of {count}" if i else "Painting the face"
+        progress((i, count + 1), desc=text, unit="faces")
+        seed = settings.seed + i - 1
+        mixed = model.mix(ws, seed=seed, strength=settings.strength) if i else ws
+        face = tensor_to_images(model.generator.synthesis(mixed))[0]
+        if settings.keep and portrait.crop is not None and portrait.crop.missing is not None:
+            face = blend(face, portrait.crop)
+        path = Path(folder, f"face-seed-{seed}.png" if i else "face.png")
+        save_png(face, path)
+        files.append((str(path), f"seed {seed}"))
+        if i == 0:
+            before, latents = save_photo(portrait, folder), save_numbers(model, ws, folder)
+        yield Painting(before, files[0][0], files[1:], latents, ws[0].float().cpu().numpy())
 
 
-@torch.no_grad()
-def paint(model: PSPModel, ws: Tensor, portrait: Portrait, keep: bool, path: Path) -> str:
-    """Paint styles [1, num_ws, w_dim] to a file; with `keep`, around what was filled in the photo stays as it is."""
-    image = tensor_to_images(model.decode(ws))[0]
-    if keep and portrait.crop is not None and portrait.crop.missing is not None:
-        image = blend(image, portrait.crop)
-    save_png(image, path)
+def save_photo(portrait: Portrait, folder: str) -> str | None:
+    """Write the photo as people see it beside its face; returns the path."""
+    if portrait.crop is None:
+        return None
+    path = Path(folder, "photo.jpg")
+    portrait.crop.shown.save(path, quality=95)
     return str(path)
 
 
-def refine(
+def save_numbers(model: PSPModel, ws: Tensor, folder: str) -> str:
+    """Write the styles [1, num_ws, w_dim] of a face; returns the path."""
+    path = Path(folder, "face.safetensors")
+    generator = str(model.config.base_generator) if model.config.base_generator else None
+    save_latents(path, ws, generator=generator, task=model.config.task, w_avg=model.generator.w_avg)
+    return str(path)
+
+
+def refine_in_steps(
     model: PSPModel, ws: Tensor, crop: Crop, steps: int, progress: gr.Progress
 ) -> Generator[None, None, Tensor]:
     """Bring a face [1, num_ws, w_dim] closer to its photo; yields after each step, so that it can be stopped."""
@@ -213,12 +168,3 @@ def load_portrait(model: PSPModel, path: str, crop: Crop | None) -> tuple[Portra
     more = len(latents.ws) - 1
     note = f"There are {more + 1} faces in this file: the first one is shown." if more else ""
     return Portrait(model.config.task, latents.ws[0].numpy(), crop), note
-
-
-@contextmanager
-def problems() -> Iterator[None]:
-    """What people did wrong becomes a message on the page."""
-    try:
-        yield
-    except ValueError as error:
-        raise Problem(str(error)) from error

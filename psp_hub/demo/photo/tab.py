@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -25,7 +26,7 @@ from psp_hub.demo.photo.api import add_endpoints
 from psp_hub.demo.photo.comparison import add_comparison
 from psp_hub.demo.photo.crops import BRUSH
 from psp_hub.demo.photo.handlers import MISSING, MODES, TIP, Handlers
-from psp_hub.demo.photo.portraits import MAX_STEPS
+from psp_hub.demo.settings import MAX_STEPS
 from psp_hub.model import PSPModel
 
 TITLE = "Photo"
@@ -171,21 +172,25 @@ def watch_source(
     def ready(cut: Dependency) -> None:
         cut.then(None, None, None, js=PREPARE_PAD, **HIDDEN)
 
-    uploaded = source.upload.upload(handlers.take, [source.upload, task], taken, **wait)
+    uploaded = source.upload.upload(handlers.read_photo, [source.upload, task], taken, **wait)
     uploaded.failure(lambda: None, None, source.upload, **QUICK)
     source.upload.clear(handlers.clear, None, taken, **QUICK)
-    snapped = source.camera.input(handlers.take, [source.camera, task], taken, **wait)
+    snapped = source.camera.input(handlers.read_photo, [source.camera, task], taken, **wait)
     switched = [source.hint, source.missing, source.rest, source.button, source.preview, source.pad, tools.keep]
     chosen = task.change(handlers.choose, task, [*switched, *source.examples.values()], **QUICK)
-    again = chosen.then(handlers.take_again, [path, task], taken, **wait)
+    again = chosen.then(handlers.reread_photo, [path, task], taken, **wait)
     cleared = source.pad.clear(lambda crop: crop and crop.painted, crop, source.pad, **QUICK)
     for cut in (uploaded, snapped, again, cleared):
         ready(cut)
     for name, dataset in source.examples.items():
         files = handlers.files[name]
-        cut = dataset.click(lambda i, task, files=files: handlers.take(files[i], task), [dataset, task], taken, **wait)
+
+        def read_example(index: int, task: str, files: list[str] = files) -> list[Any]:
+            return handlers.read_photo(files[index], task)
+
+        cut = dataset.click(read_example, [dataset, task], taken, **wait)
         made = cut.success(
-            handlers.make_at_once, [task, crop, tools.keep, *source.settings], outputs, **results.work, **HIDDEN
+            handlers.make_from_example, [task, crop, tools.keep, *source.settings], outputs, **results.work, **HIDDEN
         )
         for done in (cut, made):
             ready(done)

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from psp_hub.config import MAX_SEED
-from psp_hub.demo.faces import Painted, Problem, fill_in, latents_of, save_face, save_input, whole_number
-from psp_hub.demo.sketch.pad import read_drawing
+from psp_hub.demo.faces import Painted, face_path, latents_of, save_input
+from psp_hub.demo.problems import Problem
+from psp_hub.demo.settings import Settings
+from psp_hub.demo.sketch.handlers import read_pad
 from psp_hub.demo.space import on_gpu
 from psp_hub.generators.base import Generator
-from psp_hub.images.preprocessing import drawings_to_tensor, prepare_drawing, tensor_to_images
+from psp_hub.images.png import save_png
+from psp_hub.images.preprocessing import PREPARATIONS, prepare, tensor_to_images
 from psp_hub.model import PSPModel
 
 # Updates of the face, of the drawing as the encoder gets it, and of what the page remembers of the face.
@@ -40,28 +42,29 @@ def follow_stroke(
     Raises:
         Problem: the seed is out of range.
     """
-    drawing = read_drawing(pad)
+    drawing = read_pad(pad)
     if not live or drawing is None:
         yield NOTHING
         return
     try:
-        seen = prepare_drawing(drawing)
+        seen, _ = prepare(drawing, model.config.input_kind)
     except ValueError:
         yield NOTHING
         return
+    settings = Settings.checked(seed, strength=strength, likeness=likeness)
+    if painted is not None and painted.answers(seen, settings):
+        yield NOTHING
+        return
     with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
-        try:
-            number = whole_number(seed, "The seed", 0, MAX_SEED)
-        except ValueError as error:
-            raise Problem(str(error)) from error
-        if painted is not None and painted.answers(seen, number, strength, likeness):
-            yield NOTHING
-            return
-        for face, painted in paint_live(model, seen, number, strength, likeness):
+        for face, painted in paint_live(model, seen, settings):
             if painted is None:
-                yield save_face(face, folder, number, ".jpg"), gr.skip(), gr.skip()
+                path = face_path(folder, settings.seed, ".jpg")
+                face.save(path, quality=90)
+                yield path, gr.skip(), gr.skip()
             else:
-                yield save_face(face, folder, number), save_input(seen, folder), painted
+                path = face_path(folder, settings.seed)
+                save_png(face, path)
+                yield path, save_input(seen, folder), painted
 
 
 def follow_settings(
@@ -72,32 +75,37 @@ def follow_settings(
     `painted` is that face when its turn comes, as the page's server remembers it: what the browser shows when the
     setting is changed may be the face of the stroke before.
     """
+    if not live or painted is None:
+        yield NOTHING
+        return
     try:
-        number = whole_number(seed, "The seed", 0, MAX_SEED)
-    except ValueError:
-        number = None
-    if not live or painted is None or number is None:
+        settings = Settings.checked(seed, strength=strength, likeness=likeness)
+    except Problem:
         yield NOTHING
         return
     seen = Image.fromarray(painted.seen)
-    if painted.answers(seen, number, strength, likeness):
+    if painted.answers(seen, settings):
         yield NOTHING
         return
     with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
-        *_, (face, painted) = paint_live(model, seen, number, strength, likeness, quick=False)
-        yield save_face(face, folder, number), gr.skip(), painted
+        *_, (face, painted) = paint_live(model, seen, settings, quick=False)
+        path = face_path(folder, settings.seed)
+        save_png(face, path)
+        yield path, gr.skip(), painted
 
 
 @on_gpu
 @torch.no_grad()
 def paint_live(
-    model: PSPModel, seen: Image.Image, seed: int, strength: float, likeness: float, quick: bool = True
+    model: PSPModel, seen: Image.Image, settings: Settings, quick: bool = True
 ) -> Iterator[tuple[Image.Image, Painted | None]]:
     """A cleaned drawing -> the face, and what to remember; with `quick`, first a blurred preview of it, and None."""
-    ws = fill_in(model, model.encode(drawings_to_tensor([seen]), truncation_psi=likeness), seed, strength)
+    inputs = PREPARATIONS[model.config.input_kind].to_tensor(seen)
+    ws = model.encode(inputs, truncation_psi=settings.likeness)
+    ws = model.mix(ws, seed=settings.seed, strength=settings.strength)
     if quick and model.generator.synthesis.quick_preview:
         yield paint_preview(model.generator, ws), None
-    yield tensor_to_images(model.decode(ws))[0], Painted(latents_of(ws), np.asarray(seen), (seed, strength, likeness))
+    yield tensor_to_images(model.decode(ws))[0], Painted(latents_of(ws), np.asarray(seen), settings)
 
 
 def paint_preview(generator: Generator, ws: Tensor) -> Image.Image:

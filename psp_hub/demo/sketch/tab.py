@@ -1,11 +1,10 @@
 """The tab on which a drawing becomes a face."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from psp_hub.demo.faces import Answer, Problem, make_faces
 from psp_hub.demo.parts import (
     HIDDEN,
     PICTURE,
@@ -19,78 +18,17 @@ from psp_hub.demo.parts import (
     example_files,
     show_result,
 )
+from psp_hub.demo.sketch.handlers import face_makers, show_upload
 from psp_hub.demo.sketch.live import Update, follow_settings, follow_stroke
-from psp_hub.demo.sketch.pad import add_pad, read_drawing
+from psp_hub.demo.sketch.pad import add_pad
 from psp_hub.demo.space import spaces
-from psp_hub.images.preprocessing import open_image
 from psp_hub.model import PSPModel
 
 TITLE = "Sketch"
-PREVIEW_SIDE = 1024
 TIP = "From the front, large, in the middle: hair, eyes, nose and mouth."
 SEED_HINT = "A drawing has no colours; this number picks them."
 LIVE_LABEL = "Live: a face after each stroke"
 VARIATIONS_TIP = "“Draw to face” adds the same drawing with the next seeds. Click one to see it large."
-
-
-def show_upload(path: str | None) -> dict[str, Any]:
-    """Check an uploaded file at once, and show it: as PNG, since no browser shows TIFF.
-
-    Raises:
-        Problem: not a picture that can be used.
-    """
-    if path is None:
-        return gr.update(value=None, visible=False)
-    try:
-        image = open_image(path)
-    except ValueError as error:
-        raise Problem(str(error)) from error
-    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    return gr.update(value=image, visible=True)
-
-
-def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
-    """What makes faces: of a drawing's file, and of what is on the pad."""
-
-    def draw_to_face(
-        drawing: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - that is how gradio finds it
-    ) -> Iterator[Answer]:
-        """Turn a drawing of a face into a photo.
-
-        Args:
-            drawing: picture file of a face seen from the front: dark lines on light paper, or the other way round.
-            seed: whole number that decides what the drawing leaves open, such as colours.
-            variations: how many more faces, with the next seeds, 1 to 8.
-            strength: how much the seed changes, 0 (nothing) to 1.
-            likeness: 0.3 (nearly the average face) to 1 (the drawing).
-
-        Returns:
-            The face, its variations, and the drawing as the network gets it.
-        """
-        if drawing is None:
-            raise Problem("There is no picture yet. Upload one, or click an example.")
-        yield from make_faces(model, drawing, seed, variations, strength, likeness, progress)
-
-    def draw_from_pad(
-        pad: str | None,
-        uploaded: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Answer]:
-        drawing = read_drawing(pad) or uploaded
-        if drawing is None:
-            raise Problem("There is no drawing yet. Draw a face first, or click an example.")
-        yield from make_faces(model, drawing, seed, variations, strength, likeness, progress)
-
-    return draw_to_face, draw_from_pad
 
 
 def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, results: Results) -> None:
