@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from psp_hub.generators.base import Generator
 from psp_hub.staging import staged_file
 
 FORMAT, VERSION = "psp-hub-latents", "1"
@@ -17,6 +17,17 @@ MAX_FACES = 10_000
 MAX_BYTES = 1 << 30  # of a file; a face takes 32 KiB with the default generator
 MAX_SIZE = 1e4  # of a number in it: styles are about 1, and far larger ones draw nothing but noise
 SAME_W_AVG = 0.05  # how far two w_avg of one generator may lie apart, relative to their length: bfloat16 rounds
+
+
+class StyleSpace(Protocol):
+    """What the styles of a file are compared with: a generator, or what stands for one."""
+
+    @property
+    def num_ws(self) -> int: ...
+    @property
+    def w_dim(self) -> int: ...
+    @property
+    def w_avg(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def save_latents(
         stage.write_bytes(save(tensors, metadata=metadata))
 
 
-def load_latents(path: str | Path, generator: Generator | str | None = None) -> Latents:
+def load_latents(path: str | Path, generator: StyleSpace | str | None = None) -> Latents:
     """Read a file that `save_latents` wrote. Anybody may have written it: no code in it is run.
 
     Example:
@@ -125,7 +136,7 @@ def check_numbers(tensors: Mapping[str, Tensor], name: str) -> None:
 
 
 def check_generator(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], generator: Generator | str, name: str
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], generator: StyleSpace | str, name: str
 ) -> None:
     """Raise ValueError if the styles are for another generator: its w_avg tells, or of two names, the names."""
     saved = metadata.get("generator")

@@ -17,6 +17,7 @@ from psp_hub.demo.photo import tab as photo
 from psp_hub.demo.sketch import tab as sketch
 from psp_hub.directions import available_directions, load_directions
 from psp_hub.face_parser import FaceParser
+from psp_hub.generators.base import Generator
 from psp_hub.model import PSPModel
 from psp_hub.model_names import starter_names
 
@@ -114,7 +115,7 @@ def sort_models(models: Iterable[PSPModel]) -> dict[str, PSPModel]:
     return by_place
 
 
-def painter_of(generator: nn.Module, name: str | GeneratorReference | None) -> Painter:
+def painter_of(generator: Generator, name: str | GeneratorReference | None) -> Painter:
     """A generator with the directions that ship for it; `name` as in `PSPConfig.base_generator`."""
     name = None if name is None else str(name)
     return Painter(generator, name, load_directions(name) if name in available_directions() else {})

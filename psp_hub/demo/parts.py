@@ -113,7 +113,7 @@ class Results:
     [num_ws, w_dim], go to the tab where faces are edited when `edit` is pressed.
     """
 
-    face: gr.Image
+    face: gr.Image | gr.HTML
     status: gr.HTML
     gallery: gr.Gallery
     seen: gr.Image
@@ -125,7 +125,7 @@ class Results:
         return [self.face, self.gallery, self.seen, self.painted]
 
     @property
-    def work(self) -> dict:
+    def work(self) -> dict[str, Any]:
         """Options of an event that makes faces."""
         return {**WORK, "show_progress_on": self.status}
 
@@ -146,7 +146,7 @@ def add_settings(task: str, thing: str, seed_hint: str) -> list[Component]:
 
 def add_results(task: str, tip: str, seen: str) -> Results:
     """The face, a line of text, the variations, and what the network saw."""
-    tools = {"buttons": ["download", "fullscreen"], "show_label": False}
+    tools: dict[str, Any] = {"buttons": ["download", "fullscreen"], "show_label": False}
     face = gr.Image(label="Face", alt_text="The face", elem_id=f"{task}-face", **tools, **PICTURE)
     edit = gr.Button("Edit this face", size="sm", elem_id=f"{task}-edit")
     status = gr.HTML(tip, min_height=64, elem_id=f"{task}-status", elem_classes="status")

@@ -1,6 +1,7 @@
 """The tab on which a painted map of a face's parts becomes a face."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -105,7 +106,7 @@ def blank_sheet() -> Image.Image:
     return Image.new("RGB", (PAD_SIDE, PAD_SIDE), PALETTE[BACKGROUND])
 
 
-def painted_on(pad: dict | None) -> Image.Image | None:
+def painted_on(pad: dict[str, Any] | None) -> Image.Image | None:
     """The picture on the painter, None if nothing is painted: what is transparent is background as well."""
     image = pad["composite"] if pad else None
     if image is None:
@@ -183,7 +184,7 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
         yield from make_faces(model, picture, settings, progress)
 
     def paint_to_face(
-        pad: dict | None,
+        pad: dict[str, Any] | None,
         seed: float | None,
         variations: int,
         strength: float,
@@ -242,7 +243,7 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
     button.click(paint_to_face, [pad, *settings], outputs, **work, **HIDDEN)
     gr.on([part.change, size.change], set_brush, [part, size], pad, trigger_mode="always_last", **QUICK)
 
-    def add_start(event: Callable, load: Callable[..., Image.Image], inputs: list) -> None:
+    def add_start(event: Callable[..., Any], load: Callable[..., Image.Image], inputs: Any) -> None:
         """`load` makes a map of `inputs`: it goes on the painter, and becomes a face at once."""
         loaded = event(load, inputs, start, **QUICK)
         shown = loaded.success(sheet, start, pad, **QUICK)

@@ -9,7 +9,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import gradio as gr
@@ -20,6 +20,9 @@ try:
     import spaces  # before anything is on the GPU
 except ImportError:
     spaces = None
+SHARED_GPU = spaces is not None  # ZeroGPU
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_SECONDS = 30  # that one call may have of a shared GPU
 # By identity: forked processes find the models here, where the pickled arguments only name them.
@@ -40,7 +43,7 @@ def move_to_gpu(models: Iterable[nn.Module]) -> None:
             model.to("cuda")
 
 
-def on_gpu(function: Callable) -> Callable:
+def on_gpu(function: F) -> F:
     """Decorator for a function, or a generator function, that computes with a model.
 
     The model is its first argument; whatever else goes in or comes out can be pickled, and lies on the CPU. Files that
@@ -62,4 +65,4 @@ def on_gpu(function: Callable) -> Callable:
         MODELS[id(model)] = model
         return worker(id(model), *args, **kwargs)
 
-    return run
+    return cast(F, run)

@@ -86,7 +86,7 @@ class Editor:
         return [*self.shown.outputs, self.controls.seed, *self.controls.sliders]
 
     @property
-    def work(self) -> dict:
+    def work(self) -> dict[str, Any]:
         return {**WORK, "show_progress_on": self.shown.status, **HIDDEN}
 
     def show(self, recipe: Recipe) -> Iterator[Updates]:

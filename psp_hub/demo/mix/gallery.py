@@ -48,7 +48,7 @@ def add_gallery(editor: Editor) -> None:
                 image.save(path, quality=85)
                 pictures[group].append((str(path), f"{GROUP_NAMES[group]} of face {number}"))
                 progress((i + 1, len(recipes)), desc="Painting faces to mix with", unit="faces")
-                cleared = {row: [] for row in rows.values()} if i == 0 else {}
+                cleared: Updates = {row: [] for row in rows.values()} if i == 0 else {}
                 yield {first: seed, **cleared, rows[group]: pictures[group]}
 
     def adopt(group: str) -> Callable[..., Iterator[Updates]]:

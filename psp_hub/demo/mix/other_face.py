@@ -3,9 +3,11 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.components import Component
 
 from psp_hub.demo.mix import edits
 from psp_hub.demo.mix.editor import Editor, Updates
@@ -60,14 +62,14 @@ class OtherFace:
         )  # fmt: skip
 
     @property
-    def outputs(self) -> list:
+    def outputs(self) -> list[Component]:
         return [self.source, self.latents, self.picture, self.seed]
 
     def show(self, recipe: Recipe) -> Iterator[Updates]:
         for image, ws in edits.draw(self.editor.painter, [recipe], THUMBNAIL):
             source = recipe.start if recipe.is_plain else ws
-            seed = {self.seed: source} if isinstance(source, int) else {self.seed: None}
-            yield {self.source: source, self.latents: ws, self.picture: image, **seed}
+            seed = source if isinstance(source, int) else None
+            yield {self.source: source, self.latents: ws, self.picture: image, self.seed: seed}
 
     def choose(self, seed: float | None) -> Iterator[Updates]:
         if seed is None:  # while it is typed
@@ -113,11 +115,11 @@ class OtherFace:
             frames.append(image)
             progress((len(frames), FRAMES), desc="Painting the film", unit="pictures")
         with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
-            path = Path(folder, "film.webp")
+            path = str(Path(folder, "film.webp"))
             edits.save_film(path, frames)
-            yield {self.film: gr.update(value=str(path), visible=True)}
+            yield {self.film: gr.update(value=path, visible=True)}
 
-    def draw_between(self, start: np.ndarray | None, end: np.ndarray | None, count: int, side: int) -> Iterator:
+    def draw_between(self, start: np.ndarray | None, end: np.ndarray | None, count: int, side: int) -> Iterator[Any]:
         if start is None or end is None:
             raise Problem(NO_OTHER)
         return edits.draw(self.editor.painter, edits.between(start, end, count), side)

@@ -42,7 +42,7 @@ class Painter:
     directions: Mapping[str, Direction] = field(default_factory=dict)
     w_avg: Tensor = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "w_avg", self.generator.w_avg.detach().float().cpu().clone())
 
     @property

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -57,7 +57,7 @@ class MixTab:
         """Let the button of another tab send its face here, and open this tab."""
 
         def take(painted: Painted | Portrait | None) -> tuple[Recipe, gr.Tabs]:
-            if painted is None:
+            if painted is None or painted.ws is None:
                 raise Problem("There is no face yet. Make one first, then edit it.")
             return Recipe(painted.ws), gr.Tabs(selected=TAB)
 
@@ -142,7 +142,9 @@ def add_face() -> tuple[gr.Image, gr.HTML]:
 def add_start(file_types: list[str]) -> tuple[gr.Number, gr.Button, gr.UploadButton]:
     """Where the face comes from: a number, dice, or a file."""
     with gr.Row():
-        seed = gr.Number(Recipe().start, label="Number of the face", info=SEED_HINT, scale=2, elem_id="mix-seed")
+        seed = gr.Number(
+            cast(int, Recipe().start), label="Number of the face", info=SEED_HINT, scale=2, elem_id="mix-seed"
+        )
         dice = gr.Button("Roll the dice", scale=1, min_width=110, elem_classes="dice", elem_id="mix-dice")
         upload = gr.UploadButton(
             "Load a file", file_types=file_types, scale=1, min_width=110, elem_classes="dice", elem_id="mix-load"
@@ -205,9 +207,9 @@ def add_endpoint(editor: Editor) -> None:
         face: float,
         saved: str | None,
         likeness: float,
-        parts: dict | None,
-        strengths: dict | None,
-        steps: dict | None,
+        parts: dict[str, Any] | None,
+        strengths: dict[str, Any] | None,
+        steps: dict[str, Any] | None,
     ) -> Iterator[tuple[str, str]]:
         """Draw a face, with parts of other faces and changes.
 

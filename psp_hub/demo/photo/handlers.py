@@ -57,7 +57,7 @@ MISSING = """**There is no model for this yet.** Start the page with one: `pytho
 folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub."""
 
 
-def with_painting(crop: Crop, pad: dict | None) -> Crop:
+def with_painting(crop: Crop, pad: dict[str, Any] | None) -> Crop:
     """The crop without what is painted over.
 
     Raises:
@@ -133,7 +133,10 @@ class Handlers:
                 if painting is None:
                     yield gr.skip()
                 elif not painting.gallery:
-                    face, there = compared(painting.before, painting.face), replace(portrait, ws=painting.ws)
+                    face, there = (
+                        compared(painting.before or painting.face, painting.face),
+                        replace(portrait, ws=painting.ws),
+                    )
                     yield face, gr.update(value=[], visible=False), there, painting.latents
                 else:
                     yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
@@ -142,7 +145,7 @@ class Handlers:
         self,
         task: str,
         crop: Crop | None,
-        pad: dict | None,
+        pad: dict[str, Any] | None,
         keep: bool,
         seed: float | None,
         variations: int,

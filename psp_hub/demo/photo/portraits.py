@@ -65,13 +65,16 @@ def paint_portrait(
     Raises:
         ValueError: nothing to fill in, or everything.
     """
-    if portrait.ws is None:
-        progress(0, desc="Reading the photo")
-        ws = model.encode(portrait.crop.seen, truncation_psi=settings.likeness)
-    else:
+    crop = portrait.crop
+    if portrait.ws is not None:
         ws = torch.from_numpy(portrait.ws)[None].to(model.generator.w_avg)
-    if settings.steps:
-        ws = yield from refine_in_steps(model, ws, portrait.crop, settings.steps, progress)
+    elif crop is not None:
+        progress(0, desc="Reading the photo")
+        ws = model.encode(crop.seen, truncation_psi=settings.likeness)
+    else:
+        raise ValueError("a portrait has styles, a crop, or both; got neither")
+    if settings.steps and crop is not None:
+        ws = yield from refine_in_steps(model, ws, crop, settings.steps, progress)
     count, files = settings.variations, []
     for i in range(count + 1):
         text = f"Painting variation {i} of {count}" if i else "Painting the face"
@@ -79,8 +82,8 @@ def paint_portrait(
         seed = settings.seed + i - 1
         mixed = model.mix(ws, seed=seed, strength=settings.strength) if i else ws
         face = tensor_to_images(model.generator.synthesis(mixed))[0]
-        if settings.keep and portrait.crop is not None and portrait.crop.missing is not None:
-            face = blend(face, portrait.crop)
+        if settings.keep and crop is not None and crop.missing is not None:
+            face = blend(face, crop)
         path = Path(folder, f"face-seed-{seed}.png" if i else "face.png")
         save_png(face, path)
         files.append((str(path), f"seed {seed}"))

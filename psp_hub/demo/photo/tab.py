@@ -154,7 +154,7 @@ def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
         with gr.Column():
             results, tools = add_results(source.preview)
     crop = gr.State(time_to_live=STATE_SECONDS)  # of the photo that is there
-    outputs = [results.face, results.gallery, results.painted, tools.download]
+    outputs: list[Component] = [results.face, results.gallery, results.painted, tools.download]
     watch_source(handlers, source, results, tools, crop, outputs)
     watch_tools(handlers, source, results, tools, crop, outputs)
     add_endpoints(models)

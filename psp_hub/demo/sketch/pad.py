@@ -6,6 +6,7 @@ part of the drawing.
 """
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -23,5 +24,5 @@ def add_pad(elem_id: str, live: str, face: str) -> gr.HTML:
     template, css, script = (
         Path(__file__).with_suffix(suffix).read_text("utf-8") for suffix in (".html", ".css", ".js")
     )
-    looks = {"html_template": template, "css_template": css, "apply_default_css": False}
+    looks: dict[str, Any] = {"html_template": template, "css_template": css, "apply_default_css": False}
     return gr.HTML(js_on_load=script, live=live, face=face, elem_id=elem_id, **looks)

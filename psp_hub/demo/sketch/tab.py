@@ -21,7 +21,7 @@ from psp_hub.demo.parts import (
 from psp_hub.demo.sketch.handlers import face_makers, show_upload
 from psp_hub.demo.sketch.live import Update, follow_settings, follow_stroke
 from psp_hub.demo.sketch.pad import add_pad
-from psp_hub.demo.space import spaces
+from psp_hub.demo.space import SHARED_GPU
 from psp_hub.model import PSPModel
 
 TITLE = "Sketch"
@@ -31,7 +31,7 @@ LIVE_LABEL = "Live: a face after each stroke"
 VARIATIONS_TIP = "“Draw to face” adds the same drawing with the next seeds. Click one to see it large."
 
 
-def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list, results: Results) -> None:
+def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list[Any], results: Results) -> None:
     """Let the face follow the pad and the settings. Of the changes that pile up, the last one counts."""
     seed, _, strength, likeness = settings
     options = {**WORK, **QUICK, "trigger_mode": "always_last"}
@@ -64,7 +64,7 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
                 with gr.Tab("Draw", id="draw"):
                     gr.Markdown(TIP)
                     # Where a GPU is lent by the second, faces come when they are asked for.
-                    live = gr.Checkbox(spaces is None, label=LIVE_LABEL, container=False, elem_id="sketch-live")
+                    live = gr.Checkbox(not SHARED_GPU, label=LIVE_LABEL, container=False, elem_id="sketch-live")
                     pad = add_pad("sketch-pad", live="#sketch-live input", face="#sketch-face")
                     pad_button = gr.Button("Draw to face", variant="primary", size="lg")
                 with gr.Tab("Upload", id="upload"):
