@@ -20,7 +20,7 @@ HEADS = Path(__file__).with_name("attribute_heads.safetensors")
 NUMBERS = {name: i for i, name in enumerate(CLASS_NAMES)}
 # Shares of the picture from which on a part counts as seen: fewer pixels are noise of the parser.
 MIN_GLASSES, MIN_OPEN_MOUTH, MIN_HAIR = 0.005, 0.004, 0.02
-LONG_HAIR = 0.15  # of what is below the mouth
+SHORT_HAIR, LONG_HAIR = 0.05, 0.15  # at most and at least this share of what is below the mouth; between is neither
 LIPS = ("u_lip", "l_lip", "mouth")
 USUAL_MOUTH = 0.73  # height of the mouth in an aligned face, where the parser sees none
 MIN_LIPS = 12  # pixels
@@ -109,13 +109,13 @@ def attributes(labels: Tensor, seen: dict[str, bool]) -> dict[str, bool]:
         labels: its label map [H, W].
         seen: what the heads say, by the names of `WINDOWS`.
     """
-    long = hair_below_mouth(labels) > LONG_HAIR
-    bald = seen["bald"] and not seen["hat"] and not long
+    below = hair_below_mouth(labels)
+    bald = seen["bald"] and not seen["hat"] and below < SHORT_HAIR
     return {
         "glasses": seen["glasses"] or share(labels, "glasses") > MIN_GLASSES,
         "bald": bald,
-        "short hair": not bald and not long and share(labels, "hair") > MIN_HAIR,
-        "long hair": long,
+        "short hair": not bald and below < SHORT_HAIR and share(labels, "hair") > MIN_HAIR,
+        "long hair": below > LONG_HAIR,
         "hat": seen["hat"],
         "beard": seen["beard"],
         "moustache": seen["moustache"],

@@ -25,6 +25,8 @@ def test_the_label_map_tells_mouths_and_hair():
     assert attributes(face(hair=(slice(0, 40), slice(0, 256))), NOTHING)["short hair"]
     long = attributes(face(hair=(slice(0, 256), slice(0, 70))), NOTHING)
     assert long["long hair"] and not long["short hair"]
+    chin = attributes(face(hair=(slice(0, 256), slice(0, 25))), NOTHING)  # a tenth of what is below the mouth
+    assert not chin["long hair"] and not chin["short hair"]
     assert attributes(face(glasses=(slice(100, 130), slice(60, 190))), NOTHING)["glasses"]
     assert attributes(face(mouth=(slice(180, 200), slice(100, 150))), NOTHING)["open mouth"]
 
