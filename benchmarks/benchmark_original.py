@@ -15,7 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from psp_hub.encoder import INPUT_SIZE, PSP, PSPEncoder
+from psp_hub.config import ENCODER_SIZE
+from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators.stylegan2 import RESOLUTIONS, StyleGAN2
 from psp_hub.memory import keep_freed_memory
 
@@ -58,7 +59,7 @@ def main() -> None:
         torch.nn.Module.to(module, dtype)  # the own `to` of diffusers warns without a reason
     print(f"{args.resolution} px, {dtype}, {args.threads} threads, median of {args.repeats}")
     for batch_size in args.batch_sizes:
-        x = torch.rand(batch_size, 3, INPUT_SIZE, INPUT_SIZE, dtype=dtype)
+        x = torch.rand(batch_size, 3, ENCODER_SIZE, ENCODER_SIZE, dtype=dtype)
         ws = torch.randn(batch_size, generator.num_ws, generator.w_dim, dtype=dtype)
         measure(f"encoder, batch {batch_size}", lambda x=x: encoder(x), args.repeats)
         measure(f"StyleGAN2, batch {batch_size}", lambda ws=ws: generator.synthesis(ws), args.repeats)

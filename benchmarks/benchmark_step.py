@@ -22,7 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from psp_hub.encoder import INPUT_SIZE, PSP, PSPEncoder
+from psp_hub.config import ENCODER_SIZE
+from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.generators.stylegan2 import StyleGAN2
@@ -96,7 +97,7 @@ def measure(row: str, args: argparse.Namespace) -> None:
     encoder, losses, generator = build(row, args)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4)
     n = args.train_batch_size
-    pictures = torch.rand(n, 3, INPUT_SIZE, INPUT_SIZE) * 2 - 1
+    pictures = torch.rand(n, 3, ENCODER_SIZE, ENCODER_SIZE) * 2 - 1
     w = torch.randn(n, generator.w_dim)
     batch = {"input": pictures, "image": pictures, "w": w, "has_w": torch.ones(n, dtype=torch.bool)}
     seconds, busy = [], []

@@ -12,7 +12,8 @@ VARIANTS = {"fp16": "float16", "bf16": "bfloat16"}
 # Raise it when older versions of this package could no longer read what is saved.
 FORMAT_VERSION = 1
 MAX_PASSES = 20
-FACE_SIZES = (16, 32, 64, 128, 256)
+ENCODER_SIZE = 256  # px: side of the pictures that an encoder takes
+FACE_SIZES = (16, 32, 64, 128, ENCODER_SIZE)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class PSPConfig:
     input_kind: str = "drawing"
     base_generator: str | GeneratorReference | None = None
     num_passes: int = 1
-    face_size: int = 256
+    face_size: int = ENCODER_SIZE
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.heads import HeadIntoW, HeadIntoWPlus, SharedHeads, StyleHeads
 from psp_hub.hub.components import Component
 from psp_hub.latents import GROUP_STARTS
 from psp_hub.trunk import ACTIVATIONS, IR_SE50, SE_REDUCTION, Trunk
 
-INPUT_SIZE = 256
 # How features become styles; the last two read the last features alone, the others a pyramid.
 HEADS = ("shared", "psp", "e4e", "w", "naive_w_plus")
 
@@ -46,10 +46,10 @@ def check_shapes(
     if num_ws <= max(GROUP_STARTS.values()):
         raise ValueError(f"num_ws is {num_ws}, expected {max(GROUP_STARTS.values()) + 1} or more")
     total_stride = stem_stride * math.prod(stage_strides)
-    if min(stem_stride, *stage_strides) < 1 or INPUT_SIZE % total_stride or total_stride == INPUT_SIZE:
+    if min(stem_stride, *stage_strides) < 1 or ENCODER_SIZE % total_stride or total_stride == ENCODER_SIZE:
         raise ValueError(
             f"stem_stride and stage_strides are {stem_stride} and {tuple(stage_strides)}, "
-            f"expected powers of two with a product below {INPUT_SIZE}"
+            f"expected powers of two with a product below {ENCODER_SIZE}"
         )
 
 
@@ -131,7 +131,7 @@ class PSPEncoder(Component):
         self.lateral_coarse = nn.Identity() if wide_enough else nn.Conv2d(coarse, pyramid_width, 1)
         self.lateral_medium = nn.Conv2d(medium, pyramid_width, 1)
         self.lateral_fine = nn.Conv2d(fine, pyramid_width, 1)
-        coarse_size = INPUT_SIZE // (stem_stride * math.prod(stage_strides))
+        coarse_size = ENCODER_SIZE // (stem_stride * math.prod(stage_strides))
         medium_size = coarse_size * stage_strides[-1]
         sizes = (coarse_size, medium_size, medium_size * stage_strides[-2])
         if head == "shared":
@@ -153,7 +153,7 @@ class PSPEncoder(Component):
         Raises:
             ValueError: wrong shape. (The original folds a larger image into the batch.)
         """
-        expected = (self.config.in_channels, INPUT_SIZE, INPUT_SIZE)
+        expected = (self.config.in_channels, ENCODER_SIZE, ENCODER_SIZE)
         if x.ndim != 4 or x.shape[1:] != expected:
             raise ValueError(f"the encoder got {tuple(x.shape)}, expected [N, {', '.join(map(str, expected))}]")
         c1, c2, c3 = self.trunk(x)  # strides 8, 16, 32 in the light variant, 4, 8, 16 in the original

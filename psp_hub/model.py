@@ -14,13 +14,14 @@ from torch import Tensor
 from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
+from psp_hub.images.pictures import open_image
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.latents import style_indices
 from psp_hub.mixing import mix, vary
 from psp_hub.model_names import find_model, starter_folder
 from psp_hub.passes import check_passes, encode_in_passes, input_channels
 from psp_hub.pretrained import Pretrained
-from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine, sizes_of
+from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine
 from psp_hub.tasks import mixed_groups
 
 Picture = Image.Image | str | Path | np.ndarray  # see `psp_hub.images.pictures.open_image`
@@ -190,12 +191,14 @@ class PSPModel(Pretrained):
             ValueError: a task whose input is no picture of the face, such as a drawing; a picture that cannot be used;
                 a shape or number that does not fit.
         """
-        inputs = self.prepare(images)
-        sizes = None if isinstance(images, Tensor) else sizes_of(as_list(images))
-        wanted = find_wanted(self.config.task, inputs, sizes, factor)
+        sizes = None
+        if not isinstance(images, Tensor):
+            opened = [open_image(picture, keep_mode=True) for picture in as_list(images)]
+            images, sizes = self.prepare(opened), [(picture.height, picture.width) for picture in opened]
+        wanted = find_wanted(self.config.task, images, sizes, factor)
         return refine(
             self.generator,
-            self.encode(inputs) if ws is None else ws,
+            self.encode(images) if ws is None else ws,
             steps=steps,
             regularisation=regularisation,
             distance=distance,

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psp_hub.encoder import INPUT_SIZE, PSPEncoder
+from psp_hub.config import ENCODER_SIZE
+from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator
 
 FACE_CHANNELS = 3
@@ -43,10 +44,10 @@ def see_face(generator: Generator, delta: Tensor, face_size: int) -> Tensor:
         [N, 3, 256, 256], about [-1, 1].
     """
     ws = (delta + generator.w_avg).to(generator.w_avg.dtype)
-    if face_size >= INPUT_SIZE:
-        return F.adaptive_avg_pool2d(generator.synthesis(ws), INPUT_SIZE)
+    if face_size >= ENCODER_SIZE:
+        return F.adaptive_avg_pool2d(generator.synthesis(ws), ENCODER_SIZE)
     images = generator.synthesis.preview(ws, face_size)
-    return F.interpolate(images, size=INPUT_SIZE, mode="bilinear", align_corners=False)
+    return F.interpolate(images, size=ENCODER_SIZE, mode="bilinear", align_corners=False)
 
 
 def pass_input(generator: Generator, x: Tensor, delta: Tensor | None, face_size: int) -> Tensor:

@@ -15,15 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.generators.base import Generator, check_ws
-from psp_hub.images.pictures import Source, open_image
 from psp_hub.latents import random_z
 from psp_hub.tasks import TASKS
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # pictures and targets [N, 3, 256, 256] -> [N]
 Progress = Callable[[int, Tensor], None]  # number of the step, from 1, and the losses [N] that it began with
 
-LOSS_SIZE = 256
 SPREAD_SAMPLES = 1000
 # Measured on faces that no encoder had seen: see `training/evaluate.py --refinement_steps`.
 STEPS = 20
@@ -139,8 +138,8 @@ def find_wanted(
     check_refinable(task)
     shown = TASKS[task].shown
     channels = TASKS[task].in_channels
-    if inputs.ndim != 4 or inputs.shape[1:] != (channels, LOSS_SIZE, LOSS_SIZE):
-        shape = f"[N, {channels}, {LOSS_SIZE}, {LOSS_SIZE}]"
+    if inputs.ndim != 4 or inputs.shape[1:] != (channels, ENCODER_SIZE, ENCODER_SIZE):
+        shape = f"[N, {channels}, {ENCODER_SIZE}, {ENCODER_SIZE}]"
         raise ValueError(f"pictures to refine have shape {tuple(inputs.shape)}, expected {shape}")
     if shown == "known":
         return Wanted(inputs[:, :3], mask=1 - inputs[:, 3:])
@@ -149,20 +148,15 @@ def find_wanted(
     return Wanted(inputs)
 
 
-def sizes_of(pictures: Sequence[Source]) -> list[tuple[int, int]]:
-    """Height and width of pictures, as they are upright."""
-    return [open_image(picture, keep_mode=True).size[::-1] for picture in pictures]
-
-
 def sizes_at(sizes: Sequence[tuple[int, int]] | None, factor: int | None, count: int) -> list[tuple[int, int]]:
     """How small each of `count` pictures was, when 256 px is the whole: by the factor, if there is one."""
     if factor is not None:
-        if not 1 <= factor <= LOSS_SIZE:
-            raise ValueError(f"factor is {factor}, expected 1 to {LOSS_SIZE}")
-        return [(LOSS_SIZE // factor,) * 2] * count
+        if not 1 <= factor <= ENCODER_SIZE:
+            raise ValueError(f"factor is {factor}, expected 1 to {ENCODER_SIZE}")
+        return [(ENCODER_SIZE // factor,) * 2] * count
     if sizes is None:
         raise ValueError("how small the pictures were cannot be seen: factor is None, expected a number")
-    return [(min(height, LOSS_SIZE), min(width, LOSS_SIZE)) for height, width in sizes]
+    return [(min(height, ENCODER_SIZE), min(width, ENCODER_SIZE)) for height, width in sizes]
 
 
 def make_small_and_large(images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
@@ -233,15 +227,15 @@ def pixel_loss(images: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 def picture(generator: Generator, ws: Tensor) -> Tensor:
     """Pictures [N, 3, 256, 256] of styles, with gradients."""
     images = generator.synthesis(ws.to(generator.w_avg.dtype)).float()
-    return F.adaptive_avg_pool2d(images, LOSS_SIZE)
+    return F.adaptive_avg_pool2d(images, ENCODER_SIZE)
 
 
 def quick_picture(generator: Generator, ws: Tensor) -> Tensor:
     """The same, nearly, where the generator knows a quicker way; in bfloat16 where the processor is made for that."""
     device = generator.w_avg.device.type
     with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
-        if generator.resolution > LOSS_SIZE:
-            return generator.synthesis.preview(ws.to(generator.w_avg.dtype), LOSS_SIZE).float()
+        if generator.resolution > ENCODER_SIZE:
+            return generator.synthesis.preview(ws.to(generator.w_avg.dtype), ENCODER_SIZE).float()
         return picture(generator, ws)
 
 
@@ -273,12 +267,12 @@ def check(
         raise ValueError(f"steps is {steps}, expected 0 or more")
     if not regularisation >= 0:
         raise ValueError(f"regularisation is {regularisation}, expected 0 or more")
-    if mask is not None and tuple(mask.shape) not in [(n, 1, LOSS_SIZE, LOSS_SIZE) for n in (1, len(targets))]:
-        expected = f"[{len(targets)} or 1, 1, {LOSS_SIZE}, {LOSS_SIZE}]"
+    if mask is not None and tuple(mask.shape) not in [(n, 1, ENCODER_SIZE, ENCODER_SIZE) for n in (1, len(targets))]:
+        expected = f"[{len(targets)} or 1, 1, {ENCODER_SIZE}, {ENCODER_SIZE}]"
         raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {expected}")
 
 
 def check_targets(targets: Tensor) -> None:
     """Raise ValueError unless pictures are [N, 3, 256, 256]."""
-    if targets.ndim != 4 or targets.shape[1:] != (3, LOSS_SIZE, LOSS_SIZE):
-        raise ValueError(f"targets have shape {tuple(targets.shape)}, expected [N, 3, {LOSS_SIZE}, {LOSS_SIZE}]")
+    if targets.ndim != 4 or targets.shape[1:] != (3, ENCODER_SIZE, ENCODER_SIZE):
+        raise ValueError(f"targets have shape {tuple(targets.shape)}, expected [N, 3, {ENCODER_SIZE}, {ENCODER_SIZE}]")

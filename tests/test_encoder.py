@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from psp_hub.encoder import INPUT_SIZE, PSPEncoder
+from psp_hub.config import ENCODER_SIZE
+from psp_hub.encoder import PSPEncoder
 from psp_hub.hub.components import load_component
 from psp_hub.latents import GROUP_STARTS
 
@@ -41,7 +42,7 @@ def make_encoder(**changes) -> PSPEncoder:
 
 
 def images(num=2, channels=1) -> torch.Tensor:
-    return torch.rand(num, channels, INPUT_SIZE, INPUT_SIZE, generator=torch.Generator().manual_seed(0))
+    return torch.rand(num, channels, ENCODER_SIZE, ENCODER_SIZE, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("num_ws", [8, 14, 16, 18])

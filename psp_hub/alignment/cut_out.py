@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from psp_hub.alignment.faces import Face, align_face, find_faces, is_aligned
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.images.masks import missing_part, opaque_colours, transparent_part
-from psp_hub.images.pictures import ENCODER_SIZE, flatten
+from psp_hub.images.pictures import flatten
 
 SMALL = 128  # px: a square picture up to here is taken as it is to be upscaled
 SQUARE = 0.1  # how much longer one side of a nearly square picture may be

@@ -13,9 +13,10 @@ from PIL import Image, ImageFilter
 
 from psp_hub.alignment.face_detector import FaceDetector
 from psp_hub.alignment.ffhq_crop import Corners, Points, crop_corners, warp
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.face_classes import CLASS_NAMES
-from psp_hub.images.pictures import ENCODER_SIZE, open_image
+from psp_hub.images.pictures import open_image
 
 
 def class_numbers(*names: str) -> list[int]:

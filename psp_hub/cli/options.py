@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psp_hub.cli.files import LATENTS_SUFFIX
-from psp_hub.config import MAX_SEED, VARIANTS
+from psp_hub.config import ENCODER_SIZE, MAX_SEED, VARIANTS
 from psp_hub.images.face_classes import LABEL_ORDERS
-from psp_hub.images.pictures import ENCODER_SIZE
 from psp_hub.model_names import starter_names
 from psp_hub.tasks import TASKS
 

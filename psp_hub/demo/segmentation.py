@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from psp_hub.alignment.faces import align_face, find_faces
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.demo.faces import Answer, make_faces
 from psp_hub.demo.parts import (
     HIDDEN,
@@ -29,7 +30,6 @@ from psp_hub.demo.settings import Settings
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.face_classes import BACKGROUND, CLASS_NAMES, PALETTE, SKIN
 from psp_hub.images.label_maps import labels_to_image
-from psp_hub.images.pictures import ENCODER_SIZE
 from psp_hub.images.preprocessing import open_image, prepare_labels
 from psp_hub.model import PSPModel
 

@@ -5,7 +5,8 @@ import logging
 import numpy as np
 from PIL import Image, ImageFilter
 
-from psp_hub.images.pictures import ENCODER_SIZE, flatten
+from psp_hub.config import ENCODER_SIZE
+from psp_hub.images.pictures import flatten
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from psp_hub.images.formats import FORMATS, HEADER, explain, explain_broken, exp
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 8
-ENCODER_SIZE = 256
 LIGHT = 160  # of what is drawn on a transparent ground, the darkest is lighter: on white it could not be seen
 # What Pillow's readers raise on broken files.
 BROKEN = (

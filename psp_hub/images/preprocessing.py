@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.images.colours import to_srgb
 from psp_hub.images.face_classes import CLASS_NAMES, NUM_CLASSES, PALETTE
 from psp_hub.images.formats import FORMATS
 from psp_hub.images.label_maps import labels_to_image, read_labels, resize_labels
 from psp_hub.images.line_drawings import prepare_drawing
-from psp_hub.images.pictures import BROKEN, ENCODER_SIZE, MAX_PIXELS, MIN_SIDE, Source, flatten, open_image
+from psp_hub.images.pictures import BROKEN, MAX_PIXELS, MIN_SIDE, Source, flatten, open_image
 
 __all__ = [
     "BROKEN",

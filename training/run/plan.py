@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from psp_hub.encoder import INPUT_SIZE
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.images.preprocessing import tensor_to_images
 from training.losses import TrainingLosses
 from training.run.build import Run
@@ -40,7 +40,7 @@ def activation_bytes(encoder: nn.Module, losses: TrainingLosses | None = None, a
 
     encoder = copy.deepcopy(encoder).train()  # the statistics of its batch norms stay as they are
     parameters |= {parameter.data_ptr() for parameter in encoder.parameters()}
-    x = torch.zeros(EXAMPLES, encoder.config.in_channels, INPUT_SIZE, INPUT_SIZE, device=encoder.device)
+    x = torch.zeros(EXAMPLES, encoder.config.in_channels, ENCODER_SIZE, ENCODER_SIZE, device=encoder.device)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
             delta = encoder(x)
@@ -53,7 +53,7 @@ def example_batch(x: Tensor, delta: Tensor, losses: TrainingLosses) -> dict[str,
     """A grey picture of the mean face's style."""
     return {
         "input": x,
-        "image": torch.zeros(len(x), 3, INPUT_SIZE, INPUT_SIZE, device=x.device),
+        "image": torch.zeros(len(x), 3, ENCODER_SIZE, ENCODER_SIZE, device=x.device),
         "w": losses.generator.w_avg.detach().float().expand(len(x), -1) + 1,
         "has_w": torch.ones(len(x), dtype=torch.bool, device=x.device),
     }

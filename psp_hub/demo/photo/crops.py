@@ -6,9 +6,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from psp_hub.alignment.cut_out import CutOut, cut_out
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.demo.problems import Problem, problems
-from psp_hub.images.pictures import ENCODER_SIZE, open_image
+from psp_hub.images.pictures import open_image
 from psp_hub.tasks import get_task
 
 SIDE = 1024  # of faces on the page; crops of small faces have half of it
