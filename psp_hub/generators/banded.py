@@ -13,7 +13,9 @@ allocated is small enough that malloc gives the same blocks again. Beside that,
 - the last 1x1 convolution and the last wavelet transform, both linear, are one convolution;
 - the pictures of a batch are drawn one after the other, so that memory does not grow with them.
 
-Only rounding differs. Activations are [1, C, H, W] in channels_last order: a band of rows is one piece of memory.
+Only rounding differs. That grows from layer to layer, so the small maps, which the caches hold anyway, go the plain
+way: pictures of the published network then differ by less than 1e-5. Activations are [1, C, H, W] in channels_last
+order: a band of rows is one piece of memory.
 """
 
 from collections.abc import Callable
@@ -24,12 +26,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psp_hub.generators.mapping import LEAKY_SLOPE
+from psp_hub.layers import inverse_haar
 
 if TYPE_CHECKING:
     from psp_hub.generators.mobile_stylegan import StyledConv, SynthesisBlock, SynthesisNetwork
 
 # Of one feature map of a band. Between 1 and 4 MiB a face takes the same time, below the calls weigh more.
 BAND_BYTES = 2 * 2**20
+
+# Size of the maps up to which bands would gain nothing, and cost exactness.
+SMALL = 64
 
 # Rows: the pixels of a 2x2 square in reading order; columns: its four bands (low, dy, dx, dxy).
 INVERSE_HAAR = ((1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))
@@ -164,6 +170,13 @@ def run_block(x: Tensor, weights: BlockWeights, sink: Sink) -> None:
         sink(features[:, :, scale * first - start : scale * last - start], scale * first, scale * last)
 
 
+def run_small_block(x: Tensor, block: "SynthesisBlock", ws: Tensor, noises: list[Tensor | None]) -> Tensor:
+    """`SynthesisBlock.forward` with noise that is there: x [1, 4C, H, W], ws [1, 2, w_dim] -> [1, C_out, 2H, 2W]."""
+    x = inverse_haar(x * block.up(ws[:, 0]))  # [1, C, 2H, 2W]
+    x = block.conv1.convolve(x, ws[:, 0], noises[0])  # [1, C_out, 2H, 2W]
+    return block.conv2.convolve(x, ws[:, 1], noises[1])
+
+
 def image_weights(network: "SynthesisNetwork", w: Tensor) -> tuple[Tensor, Tensor]:
     """The last 1x1 convolution with its modulation and the inverse wavelet transform, for w [1, w_dim].
 
@@ -192,13 +205,19 @@ def draw_picture(
     """
     x = network.const.contiguous(memory_format=torch.channels_last)
     x = network.conv.convolve(x, ws[:, 0], noises[0])  # [1, C, 4, 4]
-    x = x[:, bands_apart(x.shape[1], x.device)].contiguous(memory_format=torch.channels_last)
+    apart = False  # the bands of x
     write_image = image_writer(network, ws[:, -1], image, squares=image.shape[-1] == 2 * largest)
-    for i, block in enumerate(network.blocks):
+    for i, block in enumerate(cast("list[SynthesisBlock]", network.blocks)):
         size = min(2 * x.shape[-1], largest)
         is_last = i == len(network.blocks) - 1
         styles, own = ws[:, 2 * i + 1 : 2 * i + 3], noises[2 * i + 1 : 2 * i + 3]
-        weights = fold_block(cast("SynthesisBlock", block), styles, own, size, size // x.shape[-1], is_last)
+        if not apart and not is_last and size == block.conv1.noise.shape[-1] <= SMALL:
+            x = run_small_block(x, block, styles, own)  # [1, C, size, size]
+            continue
+        if not apart:
+            x = x[:, bands_apart(x.shape[1], x.device)].contiguous(memory_format=torch.channels_last)
+            apart = True
+        weights = fold_block(block, styles, own, size, size // x.shape[-1], is_last)
         if is_last:
             run_block(x, weights, write_image)
             break

@@ -36,9 +36,11 @@ def styles(generator: MobileStyleGAN, number: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("band_bytes", [1, 3 * 32 * 12 * 8 * 4, 2**21])  # a row of input, three, everything
+@pytest.mark.parametrize("small", [4, 16])  # where bands begin
 @pytest.mark.parametrize("noise_mode", ["const", "random", "none"])
-def test_the_same_pictures(generator, plain, monkeypatch, band_bytes, noise_mode):
+def test_the_same_pictures(generator, plain, monkeypatch, band_bytes, small, noise_mode):
     monkeypatch.setattr(banded, "BAND_BYTES", band_bytes)
+    monkeypatch.setattr(banded, "SMALL", small)
     ws = styles(generator)
     rngs = [torch.Generator().manual_seed(5) for _ in range(2)]
     drawn = generator.synthesis(ws, noise_mode, rngs[0])
@@ -49,9 +51,11 @@ def test_the_same_pictures(generator, plain, monkeypatch, band_bytes, noise_mode
 
 
 @pytest.mark.parametrize("band_bytes", [1, 2**21])
+@pytest.mark.parametrize("small", [4, 16])
 @pytest.mark.parametrize("size, rough", [(4, False), (8, True), (8, False), (16, True), (32, False), (64, True)])
-def test_the_same_previews(generator, plain, monkeypatch, band_bytes, size, rough):
+def test_the_same_previews(generator, plain, monkeypatch, band_bytes, small, size, rough):
     monkeypatch.setattr(banded, "BAND_BYTES", band_bytes)
+    monkeypatch.setattr(banded, "SMALL", small)
     ws = styles(generator)
     expected = plain(generator.synthesis.preview, ws, size, rough)
     torch.testing.assert_close(generator.synthesis.preview(ws, size, rough), expected, rtol=0, atol=1e-10)
