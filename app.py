@@ -19,7 +19,6 @@ from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import GeneratorUnavailableError
-from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.model_names import find_model, starter_names
 
@@ -92,7 +91,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, default=port)
     args = parser.parse_args(argv)
-    keep_freed_memory()
     try:
         models, problems = load_models(args.model or [name for name in starter_names() if name in PLACES])
         for problem in problems:

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
-from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from psp_hub.model_names import STARTERS
 
@@ -23,10 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="sketch")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--plain_malloc", action="store_true", help="without psp_hub.memory.keep_freed_memory")
     args = parser.parse_args()
-    if not args.plain_malloc:
-        keep_freed_memory()
     model = PSPModel.from_starter(args.task)
     drawing = Image.open(sorted((STARTERS / args.task / "examples").glob("*.png"))[0])
     steps: dict[str, list[float]] = {"prepare": [], "encoder": [], "generator": [], "picture": [], "total": []}

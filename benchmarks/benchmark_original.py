@@ -18,7 +18,6 @@ from torch import Tensor
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators.stylegan2 import RESOLUTIONS, StyleGAN2
-from psp_hub.memory import keep_freed_memory
 
 WARM_UP = 1
 
@@ -47,10 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bfloat16", action="store_true", help="fast where the processor has instructions for it")
-    parser.add_argument("--plain_malloc", action="store_true", help="without psp_hub.memory.keep_freed_memory")
     args = parser.parse_args()
-    if not args.plain_malloc:
-        keep_freed_memory()
     torch.set_num_threads(args.threads)
     dtype = torch.bfloat16 if args.bfloat16 else torch.float32
     generator = StyleGAN2(args.resolution).eval()

@@ -27,10 +27,10 @@ from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.generators.stylegan2 import StyleGAN2
-from psp_hub.memory import keep_freed_memory
 from psp_hub.tasks import get_task
 from training.losses import Drawing, LossNetworks, TrainingLosses, WError
 from training.losses.identity import IdentityLoss
+from training.memory import keep_freed_memory
 from training.networks.arcface import ArcFace
 from training.networks.frozen import freeze
 from training.networks.mobilefacenet import FaceRecogniser
@@ -91,7 +91,8 @@ def step(
 
 def measure(row: str, args: argparse.Namespace) -> None:
     """Print the figures of a row."""
-    keep_freed_memory()
+    if not args.plain_malloc:
+        keep_freed_memory()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     encoder, losses, generator = build(row, args)
@@ -128,6 +129,7 @@ def main() -> None:
     parser.add_argument("--decode_batch_size", type=int)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plain_malloc", action="store_true", help="without training.memory.keep_freed_memory")
     args = parser.parse_args()
     if args.only:
         return measure(args.only, args)

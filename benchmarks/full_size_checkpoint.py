@@ -21,7 +21,6 @@ from psp_hub.conversion.converter import convert
 from psp_hub.conversion.original_names import decoder_key, encoder_key
 from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators.stylegan2 import StyleGAN2
-from psp_hub.memory import keep_freed_memory
 from tests.golden_weights import BLUR_KERNEL, fill, latent_avg, original_input, relative_error
 from tests.original_checkpoints import original_decoder_shape
 
@@ -57,7 +56,6 @@ def load(folder: Path) -> None:
 @torch.no_grad()
 def compare(folder: Path) -> dict[str, float]:
     """Largest difference, relative to the largest value, between the file and what was saved and loaded."""
-    keep_freed_memory()
     x = original_input(3)
     direct = convert(folder / "psp.pt").model(x)
     loaded = PSPModel.from_pretrained(folder / "model")(x)

@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
-from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel, load_model
 from training.data.folders import FolderPictures
 from training.evaluation.segmentation import confusion, segmentation_figures
@@ -65,7 +64,6 @@ def compare(
 
 @torch.no_grad()
 def main(args: argparse.Namespace) -> dict:
-    keep_freed_memory()
     model, parser = load_model(args.model), FaceParser.from_starter()
     distance = PerceptualDistance(args.edge_detector) if args.edge_detector else None
     pictures = FolderPictures(args.inputs, model.config.input_kind)

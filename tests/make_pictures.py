@@ -17,7 +17,6 @@ from playwright.sync_api import Page
 from psp_hub import PSPModel
 from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import prepare_drawing, prepare_labels, tensor_to_images
-from psp_hub.memory import keep_freed_memory
 from psp_hub.model_names import STARTERS
 from psp_hub.tasks import get_task
 from tests.browser import open_page, serve
@@ -145,7 +144,6 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--only", choices=["results", "screenshots"], help="(default: both)")
     args = parser.parse_args()
-    keep_freed_memory()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     if args.only != "screenshots":
         results().save(args.output_dir / "results.webp", quality=QUALITY)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # new one needs a place here.
 LEVELS = [
     {"config"},
-    {"latents", "layers", "memory", "staging", "tasks", "trunk"},
+    {"latents", "layers", "staging", "tasks", "trunk"},
     {"directions", "hub", "images"},
     {"face_parser", "heads", "model_names"},
     {"alignment", "encoder", "generators"},

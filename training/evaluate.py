@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from psp_hub.face_parser import STARTER as PARSER
-from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel, load_model
 from psp_hub.model_names import starter_names
 from psp_hub.refinement import check_refinable
@@ -194,7 +193,6 @@ def save_columns(examples: Sequence[Example], answers: list[Tensor], path: Path)
 
 @torch.no_grad()
 def main(args: argparse.Namespace) -> dict:
-    keep_freed_memory()
     model = load_model(args.model).to(args.device)
     task = task_of(args, model)
     if task == "segmentation":

@@ -18,10 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.images.preprocessing import images_to_tensor
-from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel, load_model
 from training.data.pairs import PairStore, read_picture
 from training.losses.w_error import WError
+from training.memory import keep_freed_memory
 
 BATCH_SIZE = 50
 RIDGE = 100.0  # of standardised answers: as if of so many pairs nothing could be told

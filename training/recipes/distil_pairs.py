@@ -28,11 +28,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
-from psp_hub.memory import keep_freed_memory
 from psp_hub.model import PSPModel
 from training.data.augmentation import Augmentation, Target
 from training.data.faces import FacePhotos
 from training.data.pairs import WEBP_QUALITY, PairStore, encode, read_bytes, shard_path, write_encoded_shard
+from training.memory import keep_freed_memory
 from training.recipes.calibrate_teacher import Calibration, load_teacher, read_styles
 
 BATCH_SIZE = 50

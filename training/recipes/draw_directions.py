@@ -19,7 +19,6 @@ from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents import random_z
-from psp_hub.memory import keep_freed_memory
 from training.run.validation import shrink
 
 SIDE = 176  # of one face, in pixels
@@ -80,7 +79,6 @@ def sheet(rows: list[list[Image.Image]]) -> Image.Image:
 
 
 def main(args: argparse.Namespace) -> None:
-    keep_freed_memory()
     directions = load_directions(args.directions)
     generator = load_generator(args.generator, getattr(torch, args.torch_dtype))
     z = torch.cat([random_z(1, generator.w_dim, seed) for seed in args.seeds]).to(generator.w_avg)

@@ -11,7 +11,6 @@ import torch
 
 from psp_hub.face_parser import STARTER, FaceParser
 from psp_hub.hub.components import load_component
-from psp_hub.memory import keep_freed_memory
 from training.data.labelled_photos import LabelledPhotos
 from training.recipes.train_parser import measure
 
@@ -27,7 +26,6 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> dict:
-    keep_freed_memory()
     photos = LabelledPhotos(args.images_dir, args.masks_dir, slice(-args.num_faces, None))
     report = {"count": len(photos)} | measure(load_component(FaceParser, args.parser, torch.float32), photos)
     text = json.dumps(report, indent=2)

@@ -27,9 +27,9 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.latents import random_z
-from psp_hub.memory import keep_freed_memory
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore
+from training.memory import keep_freed_memory
 from training.recipes.fit_directions import Regression, neutralise, principal_components, regress, steer
 from training.recipes.measures import MEASURES, measure
 from training.run.validation import shrink

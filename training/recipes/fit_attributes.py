@@ -20,10 +20,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.face_parser import FaceParser
-from psp_hub.memory import keep_freed_memory
 from training.data.pairs import PairStore
 from training.evaluation.artists import Artists
 from training.evaluation.attributes import WINDOWS, share
+from training.memory import keep_freed_memory
 
 LABELS = Path(__file__).with_name("attribute_labels.json")
 RIDGE = 1.0

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
-from psp_hub.memory import keep_freed_memory
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore
+from training.memory import keep_freed_memory
 from training.networks.layout import LayoutHead, early_features, layout_loss
 
 HELD_OUT = 500

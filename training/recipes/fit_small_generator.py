@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 from tqdm import tqdm
 
 from psp_hub.generators import load_generator
-from psp_hub.memory import keep_freed_memory
 from training.data.pairs import PairStore
+from training.memory import keep_freed_memory
 from training.networks.small_generator import SmallSynthesis
 
 HELD_OUT, TIMED = 64, 5

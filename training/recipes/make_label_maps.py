@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from psp_hub.face_parser import STARTER, FaceParser
 from psp_hub.hub.components import load_component
-from psp_hub.memory import keep_freed_memory
 from training.data.pairs import PairStore, write_tar
 
 SHARD_SIZE = 500
@@ -34,7 +33,6 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
 
 @torch.no_grad()
 def main(args: argparse.Namespace) -> None:
-    keep_freed_memory()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     store = PairStore([args.pairs_dir])
     dtype = torch.bfloat16 if args.device != "mps" else torch.float32

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from psp_hub.memory import keep_freed_memory
 from training.data.faces import FacePhotos
 from training.data.pairs import PairStore, write_tar
 from training.networks.hed import EdgeDetector
@@ -43,7 +42,6 @@ def draw_lines(detector: EdgeDetector, image: Tensor) -> Image.Image:
 
 @torch.no_grad()
 def main(args: argparse.Namespace) -> None:
-    keep_freed_memory()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     pictures = FacePhotos(args.faces_dir, slice(None)) if args.faces_dir else PairStore([args.pairs_dir])
     detector = EdgeDetector.from_file(args.weights).to(args.device, torch.bfloat16)

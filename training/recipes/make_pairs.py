@@ -13,7 +13,6 @@ import torch
 from tqdm import tqdm
 
 from psp_hub.generators import load_generator
-from psp_hub.memory import keep_freed_memory
 from training.data.pairs import read_tar, sample_pairs, shard_path, write_shard
 from training.networks.small_generator import SmallSynthesis
 
@@ -61,7 +60,6 @@ def work(args: argparse.Namespace, shards: list[int], done: multiprocessing.Queu
 
 def make_shards(args: argparse.Namespace, shards: list[int], done: multiprocessing.Queue) -> None:
     """Make `shards`, and report the number of pairs after each batch."""
-    keep_freed_memory()
     torch.set_num_threads(max(1, torch.get_num_threads() // args.num_processes))
     generator = load_generator(args.generator)
     small = SmallSynthesis.from_file(args.decode_net, generator) if args.decode_net else None

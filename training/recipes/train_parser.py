@@ -23,10 +23,10 @@ from tqdm import tqdm
 from psp_hub.face_parser import FaceParser
 from psp_hub.hub.components import load_component
 from psp_hub.images.face_classes import NUM_CLASSES
-from psp_hub.memory import keep_freed_memory
 from training.data.batches import StepBatches
 from training.data.labelled_photos import LabelledPhotos
 from training.evaluation.segmentation import confusion, segmentation_figures
+from training.memory import keep_freed_memory
 
 STATE_NAME = "state.pt"
 

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 
-from psp_hub.memory import keep_freed_memory
+from training.memory import keep_freed_memory
 from training.run.build import Run, build
 from training.run.checkpoints import StopSignals, check_same_run, find_checkpoint, step_of
 from training.run.distributed import keep_process_group

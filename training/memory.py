@@ -14,9 +14,9 @@ LARGEST_INT = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Tell glibc to reuse large freed blocks rather than to give them back to the system.
 
-    A generator frees and allocates tens of megabytes at every layer; fresh pages for each of them cost nearly half of
-    the time of a face on a CPU. For programs (the demo, the command line, training), not for a library at import: it
-    holds for the whole process. Compare with `benchmarks/benchmark.py --plain_malloc`.
+    The backward pass through a generator frees and allocates tens of megabytes at every layer, and the system has to
+    find fresh pages for each of them. For programs that train alone: it holds for the whole process. Faces are drawn
+    without it (`psp_hub.generators.banded`). Compare with `benchmarks/benchmark_step.py --plain_malloc`.
 
     Returns:
         Whether it took effect; False where the C library is another.
