@@ -8,7 +8,6 @@ its own, and so a peak. The generator of the light rows is the built-in one; the
 which takes as long as any.
 """
 
-import argparse
 import resource
 import statistics
 import subprocess
@@ -16,7 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -35,6 +36,7 @@ from training.networks.arcface import ArcFace
 from training.networks.frozen import freeze
 from training.networks.mobilefacenet import FaceRecogniser
 from training.networks.perceptual import TRUNKS, PerceptualDistance, Trunk
+from training.settings.flags import OrNone, Switch, parse
 
 TASK = "inversion"
 ROWS = {
@@ -45,6 +47,28 @@ ROWS = {
 WARM_UP = 1
 
 
+@dataclass(frozen=True)
+class StepSettings:
+    """The step that is timed."""
+
+    only: OrNone[Literal["light", "light-images", "paper"]] = None
+    """one row, in this process"""
+    train_batch_size: int = 8
+    """pictures of a step"""
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    """of encoder and generator"""
+    gradient_checkpointing: Switch = False
+    """as in training/train.py"""
+    decode_batch_size: OrNone[int] = None
+    """as in training/train.py"""
+    repeats: int = 5
+    """steps that are timed"""
+    threads: int = 2
+    """of torch"""
+    plain_malloc: Switch = False
+    """without training.memory.keep_freed_memory"""
+
+
 def alexnet_distance() -> PerceptualDistance:
     """LPIPS with random features."""
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +76,7 @@ def alexnet_distance() -> PerceptualDistance:
         return PerceptualDistance(Path(folder) / "alexnet.safetensors", "alex", weighted=True)
 
 
-def build(row: str, args: argparse.Namespace) -> tuple[nn.Module, TrainingLosses, Generator]:
+def build(row: str, settings: StepSettings) -> tuple[nn.Module, TrainingLosses, Generator]:
     """Encoder, losses and generator of a row."""
     if row == "paper":
         generator = StyleGAN2(256).eval()
@@ -60,7 +84,7 @@ def build(row: str, args: argparse.Namespace) -> tuple[nn.Module, TrainingLosses
     else:
         generator = load_generator("mobilestylegan-ffhq")
         encoder = PSPEncoder(in_channels=3, num_ws=generator.num_ws, w_dim=generator.w_dim)
-    drawing = Drawing(bf16=args.mixed_precision == "bf16", batch_size=args.decode_batch_size)
+    drawing = Drawing(bf16=settings.mixed_precision == "bf16", batch_size=settings.decode_batch_size)
     if row == "light":
         losses = TrainingLosses(generator, {"w": 1.0}, LossNetworks(WError(generator)))
     else:
@@ -68,7 +92,7 @@ def build(row: str, args: argparse.Namespace) -> tuple[nn.Module, TrainingLosses
         recogniser = IdentityLoss(freeze(ArcFace() if row == "paper" else FaceRecogniser()))
         networks = LossNetworks(distance=alexnet_distance(), identity=recogniser)
         losses = TrainingLosses(generator, weights, networks, drawing)
-    if args.gradient_checkpointing:
+    if settings.gradient_checkpointing:
         generator.enable_gradient_checkpointing()
     return encoder.train().to(memory_format=torch.channels_last), losses, generator
 
@@ -89,22 +113,22 @@ def step(
     optimizer.zero_grad()
 
 
-def measure(row: str, args: argparse.Namespace) -> None:
+def time_steps(row: str, settings: StepSettings) -> None:
     """Print the figures of a row."""
-    if not args.plain_malloc:
+    if not settings.plain_malloc:
         keep_freed_memory()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(settings.threads)
     torch.manual_seed(0)
-    encoder, losses, generator = build(row, args)
+    encoder, losses, generator = build(row, settings)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4)
-    n = args.train_batch_size
+    n = settings.train_batch_size
     pictures = torch.rand(n, 3, ENCODER_SIZE, ENCODER_SIZE) * 2 - 1
     w = torch.randn(n, generator.w_dim)
     batch = {"input": pictures, "image": pictures, "w": w, "has_w": torch.ones(n, dtype=torch.bool)}
     seconds, busy = [], []
-    for _ in range(WARM_UP + args.repeats):
+    for _ in range(WARM_UP + settings.repeats):
         start, cpu_start = time.perf_counter(), time.process_time()
-        step(encoder, losses, optimizer, batch, args.mixed_precision)
+        step(encoder, losses, optimizer, batch, settings.mixed_precision)
         seconds.append(time.perf_counter() - start)
         busy.append(time.process_time() - cpu_start)
     median, processor = statistics.median(seconds[WARM_UP:]), statistics.median(busy[WARM_UP:])
@@ -120,22 +144,17 @@ def own_process(row: str, words: Iterable[str]) -> None:
     subprocess.run([sys.executable, __file__, "--only", row, *words], check=True)
 
 
+def parse_args(words: list[str] | None = None) -> StepSettings:
+    return parse(StepSettings, words, __doc__)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=list(ROWS), help="one row, in this process")
-    parser.add_argument("--train_batch_size", type=int, default=8)
-    parser.add_argument("--mixed_precision", choices=["no", "bf16"], default="bf16")
-    parser.add_argument("--gradient_checkpointing", action="store_true")
-    parser.add_argument("--decode_batch_size", type=int)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--plain_malloc", action="store_true", help="without training.memory.keep_freed_memory")
-    args = parser.parse_args()
-    if args.only:
-        return measure(args.only, args)
+    settings = parse_args()
+    if settings.only:
+        return time_steps(settings.only, settings)
     print(
-        f"batch {args.train_batch_size}, {args.mixed_precision} mixed precision, {args.threads} threads, "
-        f"median of {args.repeats}",
+        f"batch {settings.train_batch_size}, {settings.mixed_precision} mixed precision, {settings.threads} threads, "
+        f"median of {settings.repeats}",
         flush=True,
     )
     for row in ROWS:

@@ -9,7 +9,6 @@ compared, bit for bit. The networks are tiny and random; the program that runs i
 anything differs.
 """
 
-import argparse
 import os
 import random
 import re
@@ -17,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -29,10 +29,33 @@ from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from training import train
 from training.data.pairs import sample_pairs, write_shard
 from training.run.checkpoints import checkpoints
+from training.settings.flags import parse
 
 NUM_PAIRS, HELD_OUT, EPOCH_STEPS = 28, 4, 7  # steps to an epoch: not a divisor of the steps between checkpoints
 ENCODER = {"stem_width": 16, "stage_widths": (16, 16, 16), "stage_depths": (1, 1, 1), "stage_strides": (1, 2, 2)}
 ENCODER |= {"pyramid_width": 8, "base_width": 4, "head_widths": (8, 8, 8)}
+
+
+@dataclass(frozen=True)
+class StressSettings:
+    """The run, and how often it is killed."""
+
+    kills: int = 10
+    """at random moments"""
+    steps: int = 60
+    """of the run"""
+    processes: int = 1
+    """that train"""
+    workers: int = 0
+    """processes that prepare batches"""
+    accumulation: int = 1
+    """batches to one step"""
+    optimizer: str = "adamw"
+    """as in training/train.py"""
+    mixed_precision: str = "no"
+    """as in training/train.py"""
+    seed: int = 0
+    """of the moments"""
 
 
 @torch.no_grad()
@@ -49,28 +72,30 @@ def make_inputs(folder: Path) -> None:
     write_shard(folder / "pairs", 0, *sample_pairs(generator, indices), indices)
 
 
-def command(args: argparse.Namespace, folder: Path, output: str) -> list[str]:
+def command(settings: StressSettings, folder: Path, output: str) -> list[str]:
     options = {
         "task": "sketch",
         "pretrained_model_name_or_path": folder / "model",
         "pairs_dir": folder / "pairs",
         "output_dir": folder / output,
         "num_validation_pairs": HELD_OUT,
-        "train_batch_size": max(1, (NUM_PAIRS - HELD_OUT) // (EPOCH_STEPS * args.processes * args.accumulation)),
-        "gradient_accumulation_steps": args.accumulation,
-        "dataloader_num_workers": args.workers,
-        "max_train_steps": args.steps,
+        "train_batch_size": max(
+            1, (NUM_PAIRS - HELD_OUT) // (EPOCH_STEPS * settings.processes * settings.accumulation)
+        ),
+        "gradient_accumulation_steps": settings.accumulation,
+        "dataloader_num_workers": settings.workers,
+        "max_train_steps": settings.steps,
         "checkpointing_steps": 3,
         "validation_steps": 10,
         "lr_warmup_steps": 2,
-        "optimizer": args.optimizer,
-        "mixed_precision": args.mixed_precision,
+        "optimizer": settings.optimizer,
+        "mixed_precision": settings.mixed_precision,
         "report_to": "none",
         "resume_from_checkpoint": "latest",
     }
     words = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(args.processes)]
-    return [sys.executable, *(launcher if args.processes > 1 else []), train.__file__, *words]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(settings.processes)]
+    return [sys.executable, *(launcher if settings.processes > 1 else []), train.__file__, *words]
 
 
 def start(words: list[str], log: Path) -> subprocess.Popen:
@@ -114,13 +139,13 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def kill_and_resume(args: argparse.Namespace, words: list[str], output_dir: Path, log: Path, pause: float) -> int:
-    """Kill the run `args.kills` times, after some steps and up to `pause` seconds; returns how often it was."""
-    rng = random.Random(args.seed)
-    for number in range(1, args.kills + 1):
+def kill_and_resume(settings: StressSettings, words: list[str], output_dir: Path, log: Path, pause: float) -> int:
+    """Kill the run `settings.kills` times, after some steps and up to `pause` seconds; returns how often it was."""
+    rng = random.Random(settings.seed)
+    for number in range(1, settings.kills + 1):
         process = start(words, log)
-        more, delay = rng.randint(0, max(1, 2 * args.steps // (args.kills + 2) - 2)), rng.uniform(0, pause)
-        if not wait_for_steps(process, log, args.steps, number, more):
+        more, delay = rng.randint(0, max(1, 2 * settings.steps // (settings.kills + 2) - 2)), rng.uniform(0, pause)
+        if not wait_for_steps(process, log, settings.steps, number, more):
             return number - 1
         time.sleep(delay)
         if process.poll() is not None:
@@ -128,11 +153,11 @@ def kill_and_resume(args: argparse.Namespace, words: list[str], output_dir: Path
         kill(process)
         found, half = checkpoints(output_dir), any(output_dir.glob("*.tmp"))
         print(
-            f"kill {number}: after {more} steps and {delay:.3f} s, at step {steps_done(log, args.steps)}, last "
+            f"kill {number}: after {more} steps and {delay:.3f} s, at step {steps_done(log, settings.steps)}, last "
             f"checkpoint {found[-1].name if found else 'none'}{', the next being written' if half else ''}",
             flush=True,
         )
-    return args.kills
+    return settings.kills
 
 
 def tensors(path: Path) -> object:
@@ -168,36 +193,27 @@ def differences(one: Path, other: Path) -> list[str]:
     return found + [name for name in pictures if (one / name).read_bytes() != (other / name).read_bytes()]
 
 
-def stress(args: argparse.Namespace, folder: Path) -> list[str]:
+def stress(settings: StressSettings, folder: Path) -> list[str]:
     """Run straight, and with kills; returns what differs."""
     make_inputs(folder)
-    seconds = finish(command(args, folder, "straight"), folder / "straight.log")
-    print(f"straight: {args.steps} steps, {seconds:.1f} s", flush=True)
-    words, log = command(args, folder, "killed"), folder / "killed.log"
-    kills = kill_and_resume(args, words, folder / "killed", log, pause=seconds / args.steps)
+    seconds = finish(command(settings, folder, "straight"), folder / "straight.log")
+    print(f"straight: {settings.steps} steps, {seconds:.1f} s", flush=True)
+    words, log = command(settings, folder, "killed"), folder / "killed.log"
+    kills = kill_and_resume(settings, words, folder / "killed", log, pause=seconds / settings.steps)
     finish(words, log)
     found = differences(folder / "straight", folder / "killed")
     print(f"{kills} kills, then resumed to the end: {', '.join(found) if found else 'the same, bit for bit'}")
     return found
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--accumulation", type=int, default=1)
-    parser.add_argument("--optimizer", default="adamw")
-    parser.add_argument("--mixed_precision", default="no")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    return parser.parse_args(args)
+def parse_args(words: list[str] | None = None) -> StressSettings:
+    return parse(StressSettings, words, __doc__)
 
 
 def main() -> None:
-    args = parse_args()
+    settings = parse_args()
     with tempfile.TemporaryDirectory() as name:
-        if stress(args, Path(name)):
+        if stress(settings, Path(name)):
             raise SystemExit(1)
 
 

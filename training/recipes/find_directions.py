@@ -11,11 +11,11 @@ out, and what one step along each direction changes, in standard deviations of t
 the output folder: the same command again begins with them.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -33,6 +33,7 @@ from training.memory import keep_freed_memory
 from training.recipes.fit_directions import Regression, neutralise, principal_components, regress, steer
 from training.recipes.measures import MEASURES, measure
 from training.run.validation import shrink
+from training.settings.flags import Folders, OrNone, parse_checked
 
 HELD_OUT = 1 / 8  # of the faces
 NUM_COMPONENTS = 10
@@ -84,40 +85,54 @@ WANTED = (
 )
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, required=True, nargs="+", help="of training/recipes/make_pairs.py")
-    parser.add_argument(
-        "--labels_dir", type=Path, required=True, nargs="+", help="of training/recipes/make_label_maps.py"
-    )
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="that drew the pairs: a name or a folder")
-    parser.add_argument("--max_pairs", type=int, help="measure so many of them (default: all)")
-    parser.add_argument("--num_faces", type=int, default=16, help="to move, draw and measure again; 0 for none")
-    parser.add_argument("--torch_dtype", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0, help="of the faces to move")
-    args = parser.parse_args(args)
-    if args.num_faces < 0:
-        parser.error(f"--num_faces is {args.num_faces}, expected 0 or more")
-    return args
+@dataclass(frozen=True)
+class SearchSettings:
+    """What directions are found in, and how they are tried."""
+
+    pairs_dir: Folders
+    """of training/recipes/make_pairs.py"""
+    labels_dir: Folders
+    """of training/recipes/make_label_maps.py"""
+    output_dir: Path
+    """of the directions, and of what they were found with"""
+    generator: str = "mobilestylegan-ffhq"
+    """that drew the pairs: a name or a folder"""
+    max_pairs: OrNone[int] = None
+    """measure so many of them (default: all)"""
+    num_faces: int = 16
+    """to move, draw and measure again; 0 for none"""
+    torch_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """of the generator"""
+    device: str = "cpu"
+    """where it draws"""
+    seed: int = 0
+    """of the faces to move"""
+
+    def check(self) -> None:
+        """Raise a ValueError where these are out of range."""
+        if self.num_faces < 0:
+            raise ValueError(f"--num_faces is {self.num_faces}, expected 0 or more")
 
 
-def measure_store(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
+def parse_args(words: list[str] | None = None) -> SearchSettings:
+    return parse_checked(SearchSettings, words, __doc__)
+
+
+def measure_store(settings: SearchSettings) -> tuple[Tensor, Tensor]:
     """w [N, w_dim] and measures [N, len(MEASURES)] of the pairs, from the output folder if they are there.
 
     Raises:
         ValueError: no pairs, or one without a label map.
     """
-    path, store = args.output_dir / "measures.safetensors", PairStore(args.pairs_dir)
-    count = min(len(store), args.max_pairs or len(store))
+    path, store = settings.output_dir / "measures.safetensors", PairStore(settings.pairs_dir)
+    count = min(len(store), settings.max_pairs or len(store))
     positions = torch.randperm(len(store), generator=torch.Generator().manual_seed(0))[:count].tolist()
     w = store.w[positions].float()
     if path.exists():
         kept = load_file(path)
         if list(kept["measures"].shape) == [count, len(MEASURES)] and torch.equal(kept["w"], w):
             return w, kept["measures"]
-    labels = LabelMaps(args.labels_dir)
+    labels = LabelMaps(settings.labels_dir)
     rows = [measure(store[i][0], labels.get(store.indices[i])) for i in tqdm(positions, unit="face")]
     measures = torch.tensor(rows)
     save_file({"w": w, "measures": measures}, path)
@@ -203,26 +218,26 @@ def print_effects(table: dict[str, dict]) -> None:
         print(f"{name:>12}: " + ", ".join(f"{measure} {change:+.2f}" for measure, change in largest[:8]))
 
 
-def main(args: argparse.Namespace) -> dict:
+def main(settings: SearchSettings) -> dict:
     keep_freed_memory()
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    generator = load_generator(args.generator, getattr(torch, args.torch_dtype)).to(args.device)
-    w, measures = measure_store(args)
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    generator = load_generator(settings.generator, getattr(torch, settings.torch_dtype)).to(settings.device)
+    w, measures = measure_store(settings)
     regressions = regress_all(w, measures)
     print("correlation of prediction and measure, faces held out:")
     print(", ".join(f"{name} {one.correlation:.2f}" for name, one in regressions.items()))
-    name = Path(args.generator).name
+    name = Path(settings.generator).name
     directions = find(w, regressions, WANTED if name in BUILTIN else without_components(WANTED))
-    save_directions(args.output_dir / f"{name}.safetensors", directions, name)
+    save_directions(settings.output_dir / f"{name}.safetensors", directions, name)
     report: dict = {"generator": name, "count": len(w)}
     report["correlation"] = {name: round(one.correlation, 3) for name, one in regressions.items()}
-    if args.num_faces:
-        parser = FaceParser.from_starter().to(args.device)
-        moved = measure_moved(generator, parser, directions, args.num_faces, args.seed)
+    if settings.num_faces:
+        parser = FaceParser.from_starter().to(settings.device)
+        moved = measure_moved(generator, parser, directions, settings.num_faces, settings.seed)
         report["effects"] = effects(directions, moved, regressions)
-        print(f"one step changes, in standard deviations, mean of {args.num_faces} faces:")
+        print(f"one step changes, in standard deviations, mean of {settings.num_faces} faces:")
         print_effects(report["effects"])
-    (args.output_dir / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (settings.output_dir / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
 

@@ -10,12 +10,13 @@ NOT trained on (a denoising autoencoder, Vincent et al. 2010, JMLR 11). Then a s
 is tuned on the real answers. Prints the error of w after each step, on the last pairs, which only choose and measure.
 """
 
-import argparse
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import tyro
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,6 +31,7 @@ from training.data.pairs import PSI_RANGE, PairStore
 from training.losses.w_error import WError
 from training.memory import keep_freed_memory
 from training.settings.data import LINE_ART_SHARE
+from training.settings.flags import Folders, FoldersOrNone, OrNone, Share, parse
 
 BATCH_SIZE = 32  # of pictures
 RIDGE = 200.0  # of standardised w: as if so many pairs said nothing
@@ -162,16 +164,48 @@ def with_prior(encoder: PSPEncoder, prior: StylePrior, basis: Tensor | None, w_s
     return new.train(encoder.training)
 
 
-def load_examples(args: argparse.Namespace, model: PSPModel) -> Examples:
+@dataclass(frozen=True)
+class PriorSettings:
+    """What the prior is fitted on, and how large it is."""
+
+    model: tyro.conf.Positional[str]
+    """a starter, a folder or a repository on the Hub"""
+    pairs_dir: Folders
+    """pairs that it was not trained on"""
+    output_dir: Path
+    """of the model with the prior"""
+    line_art_dir: OrNone[Path] = None
+    """made by training/recipes/make_line_art.py, for drawings"""
+    line_art_share: Share = LINE_ART_SHARE
+    """of pictures that have some"""
+    label_maps_dir: FoldersOrNone = None
+    """made by training/recipes/make_label_maps.py"""
+    epochs: int = 1
+    """inputs of each pair"""
+    held_out: int = 500
+    """so many of the last pairs choose and measure"""
+    prior_width: int = 1024
+    """hidden units of the prior"""
+    base_rank: int = 0
+    """of the linear layer before it, to make room; 0 leaves it as it is"""
+    steps: int = STEPS
+    """on made-up answers"""
+    seed: int = 0
+    """of all that is drawn by chance"""
+
+
+def load_examples(settings: PriorSettings, model: PSPModel) -> Examples:
     """The pairs with the inputs of the model's task."""
-    task, store = get_task(model.config.task), PairStore(args.pairs_dir)
-    options = {"line_art_share": args.line_art_share} if task.source == "drawing" else None
+    task, store = get_task(model.config.task), PairStore(settings.pairs_dir)
+    options = {"line_art_share": settings.line_art_share} if task.source == "drawing" else None
     if len(store.w_shape) > 1:
         raise ValueError("these pairs have mixed styles, expected faces with a single w")
-    if not 1 <= args.held_out < len(store):
-        raise ValueError(f"--held_out is {args.held_out}, expected 1 or more, and fewer than the {len(store)} pairs")
-    pairs = Pairs(store, find_hints(task, store.indices, args.line_art_dir, args.label_maps_dir))
-    return Examples([pairs], task, args.seed, model.generator.w_dim, options=options)
+    if not 1 <= settings.held_out < len(store):
+        raise ValueError(
+            f"--held_out is {settings.held_out}, expected 1 or more, and fewer than the {len(store)} pairs"
+        )
+    pairs = Pairs(store, find_hints(task, store.indices, settings.line_art_dir, settings.label_maps_dir))
+    return Examples([pairs], task, settings.seed, model.generator.w_dim, options=options)
 
 
 def reduce_rank(answers: Tensor, bias: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -185,37 +219,39 @@ def reduce_rank(answers: Tensor, bias: Tensor, rank: int) -> tuple[Tensor, Tenso
     return shifted @ basis @ basis.T + bias, basis
 
 
-def fit(args: argparse.Namespace) -> PSPModel:
+def fit(settings: PriorSettings) -> PSPModel:
     """The model with a fitted prior.
 
     Raises:
         ValueError: another kind of encoder or of pairs.
     """
-    model = load_model(args.model)
+    model = load_model(settings.model)
     base, error, w_dim = base_of(model.encoder), WError(model.generator), model.generator.w_dim
-    if not 0 <= args.base_rank <= w_dim or args.prior_width < 1:
+    if not 0 <= settings.base_rank <= w_dim or settings.prior_width < 1:
         raise ValueError(
-            f"--base_rank is {args.base_rank} and --prior_width {args.prior_width}, "
+            f"--base_rank is {settings.base_rank} and --prior_width {settings.prior_width}, "
             f"expected 0 to {w_dim}, and 1 or more"
         )
-    data = load_examples(args, model)
+    data = load_examples(settings, model)
     # Standardised and relative to the mean face, [N * epochs, w_dim] each; all inputs of the last pairs are last.
-    answers = (read_bases(model.encoder, data, args.epochs) / error.w_std).unflatten(0, (args.epochs, -1))
+    answers = (read_bases(model.encoder, data, settings.epochs) / error.w_std).unflatten(0, (settings.epochs, -1))
     answers = answers.transpose(0, 1).flatten(0, 1)
-    truth = ((data.parts[0].store.w.float() - error.w_avg) / error.w_std).repeat_interleave(args.epochs, dim=0)
-    num_held_out = args.held_out * args.epochs
+    truth = ((data.parts[0].store.w.float() - error.w_avg) / error.w_std).repeat_interleave(settings.epochs, dim=0)
+    num_held_out = settings.held_out * settings.epochs
     fitted, held_out = slice(None, -num_held_out), slice(-num_held_out, None)
-    prior, basis = StylePrior(w_dim, args.prior_width), None
+    prior, basis = StylePrior(w_dim, settings.prior_width), None
 
     def say(after: str, answers: Tensor) -> None:
         found = relative_error(answers[held_out], truth[held_out])
-        print(f"error of w on {args.held_out} held-out pairs, {after}: {found:.4f}")
+        print(f"error of w on {settings.held_out} held-out pairs, {after}: {found:.4f}")
 
     say("as it was", answers)
-    if args.base_rank:
-        answers, basis = reduce_rank(answers, base.linear.bias.detach() / error.w_std, args.base_rank)
-        say(f"of rank {args.base_rank}", answers)
-    fit_on_samples(prior, imitate(answers[fitted], truth[fitted], model.generator, error, args.seed), args.steps)
+    if settings.base_rank:
+        answers, basis = reduce_rank(answers, base.linear.bias.detach() / error.w_std, settings.base_rank)
+        say(f"of rank {settings.base_rank}", answers)
+    fit_on_samples(
+        prior, imitate(answers[fitted], truth[fitted], model.generator, error, settings.seed), settings.steps
+    )
     share = keep_share(prior, answers[fitted], truth[fitted])
     say(f"with a share of {share:.2f} of what the prior learned from w", prior(answers).detach())
     tune(prior, answers, truth, num_held_out)
@@ -224,29 +260,14 @@ def fit(args: argparse.Namespace) -> PSPModel:
     return model
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="a starter, a folder or a repository on the Hub")
-    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="pairs that it was not trained on")
-    parser.add_argument("--line_art_dir", type=Path, help="made by training/recipes/make_line_art.py, for drawings")
-    parser.add_argument("--line_art_share", type=float, default=LINE_ART_SHARE, help="of pictures that have some")
-    parser.add_argument("--label_maps_dir", type=Path, nargs="+", help="made by training/recipes/make_label_maps.py")
-    parser.add_argument("--epochs", type=int, default=1, help="inputs of each pair")
-    parser.add_argument("--held_out", type=int, default=500, help="so many of the last pairs choose and measure")
-    parser.add_argument("--prior_width", type=int, default=1024, help="hidden units of the prior")
-    parser.add_argument(
-        "--base_rank", type=int, default=0, help="of the linear layer before it, to make room; 0 leaves it as it is"
-    )
-    parser.add_argument("--steps", type=int, default=STEPS, help="on made-up answers")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, required=True)
-    return parser.parse_args(args)
+def parse_args(words: list[str] | None = None) -> PriorSettings:
+    return parse(PriorSettings, words, __doc__)
 
 
-def main(args: argparse.Namespace) -> None:
+def main(settings: PriorSettings) -> None:
     keep_freed_memory()
-    torch.manual_seed(args.seed)
-    fit(args).save_pretrained(args.output_dir)
+    torch.manual_seed(settings.seed)
+    fit(settings).save_pretrained(settings.output_dir)
 
 
 if __name__ == "__main__":

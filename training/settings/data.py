@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from training.settings.flags import Folders, OrNone, Share, Switch
+from training.settings.flags import FoldersOrNone, OrNone, Share, Switch
 
 LINE_ART_SHARE = 0.5  # clean lines are what people draw
 
@@ -17,7 +17,7 @@ Strength = Annotated[float, tyro.conf.arg(metavar="STRENGTH")]
 class PairSettings:
     """Generated faces, whose w is known."""
 
-    pairs_dir: Folders = None
+    pairs_dir: FoldersOrNone = None
     """made by training/recipes/make_pairs.py"""
     generated_pairs: OrNone[int] = None
     """no store: draw so many pairs of an epoch when they are needed, on the device that trains"""
@@ -27,7 +27,7 @@ class PairSettings:
     """of pictures that have some"""
     line_art_repeats: int = 1
     """times each pair that has some is seen in an epoch: for stores where few have"""
-    label_maps_dir: Folders = None
+    label_maps_dir: FoldersOrNone = None
     """made by training/recipes/make_label_maps.py"""
     gentle_steps: int = 0
     """easy inputs at first, such as clean drawings; none from here on"""

@@ -7,16 +7,26 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, NoReturn, Protocol, TypeVar, get_args, get_type_hints
 
 import tyro
 import yaml
 
+
+class Checked(Protocol):
+    """Settings that know what fits together."""
+
+    def check(self) -> None:
+        """Raise a ValueError, which names the flag, where they do not."""
+
+
 T, Settings = TypeVar("T"), TypeVar("Settings")
+C = TypeVar("C", bound=Checked)
 
 # A flag that may be left out; its help says what that means. (tyro would add "default: None".)
 OrNone = Annotated[T | None, tyro.conf.arg(help_behavior_hint="")]
-Folders = Annotated[tuple[Path, ...] | None, tyro.conf.arg(metavar="PATH ...", help_behavior_hint="")]
+Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...")]
+FoldersOrNone = Annotated[tuple[Path, ...] | None, tyro.conf.arg(metavar="PATH ...", help_behavior_hint="")]
 Switch = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]  # off by default
 WeightsFile = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Share = Annotated[float, tyro.conf.arg(metavar="0..1")]
@@ -39,6 +49,16 @@ def parse(
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
         use_underscores=True,
     )
+
+
+def parse_checked(kind: Callable[..., C], words: Sequence[str] | None, description: str | None) -> C:
+    """Settings of a program from its command line, checked; what cannot be used ends it."""
+    settings = parse(kind, words, description)
+    try:
+        settings.check()
+    except ValueError as error:
+        refuse(error)
+    return settings
 
 
 def program_name() -> str:

@@ -279,7 +279,7 @@ def test_a_store_may_grow(tmp_path, generator_dir, monkeypatch):
     for num_pairs in (6, 10):
         words = ["--output_dir", str(tmp_path), "--num_pairs", str(num_pairs), "--generator", str(generator_dir)]
         args = make_pairs.parse_args(words)
-        missing = [shard for shard in range(-(-num_pairs // 4)) if not make_pairs.is_complete(args, shard)]
+        missing = [shard for shard in range(-(-num_pairs // 4)) if not args.is_complete(shard)]
         make_pairs.make_shards(args, missing, queue.Queue())
     assert missing == [1, 2]
     assert len(PairStore([tmp_path])) == 10
