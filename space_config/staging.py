@@ -13,12 +13,14 @@ from pathlib import Path
 import yaml
 from huggingface_hub import SpaceCard, SpaceHardware
 from huggingface_hub.constants import REPOCARD_NAME
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from psp_hub.config import CONFIG_NAME, GeneratorReference
 
 ROOT = Path(__file__).parents[1]
 MAX_FILE_SIZE = 16 * 2**20
-MAX_DESCRIPTION = 60  # letters of `short_description` that the Hub accepts
+MAX_DESCRIPTION = 60  # characters of `short_description` that the Hub accepts
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")  # that the Hub accepts
 # Beside the package: file in the project -> file in the Space.
 FILES = {
@@ -39,7 +41,7 @@ def stage(folder: Path, generator: GeneratorReference | None = None, preload: bo
         preload: have the Hub download that repository while it builds the Space, which only works with a public one.
 
     Raises:
-        ValueError: the Space would not run, see `check`.
+        ValueError: the Space would not run, see `check_staged`.
     """
     for source, target in FILES.items():
         if not (ROOT / source).is_file():
@@ -48,7 +50,7 @@ def stage(folder: Path, generator: GeneratorReference | None = None, preload: bo
     shutil.copytree(ROOT / "psp_hub", folder / "psp_hub", ignore=LEFT_OUT)
     if generator:
         name_generator(folder, generator, preload)
-    check(folder)
+    check_staged(folder)
 
 
 def name_generator(folder: Path, generator: GeneratorReference, preload: bool) -> None:
@@ -70,7 +72,7 @@ def list_files(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def check(folder: Path) -> None:
+def check_staged(folder: Path) -> None:
     """Make sure that a staged Space can run.
 
     Raises:
@@ -117,25 +119,25 @@ def check_card(folder: Path) -> None:
 
 
 def read_requirements(folder: Path) -> set[str]:
-    """Names of the required distributions.
+    """Names of the required distributions, as package indexes compare them.
 
     Raises:
         ValueError: a line that is not a name with lower or upper bounds: a path, an index, or a build for one machine.
     """
     names = set()
     for line in (folder / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        requirement = line.split("#")[0].strip()
-        found = re.fullmatch(r"([\w.-]+?)(\[[\w,]+\])?([<>=!~]{1,2}[\d.]+(,|$))*", requirement)
-        if requirement and not found:
-            raise ValueError(f"requirements.txt has {requirement!r}, expected a name with bounds, such as torch>=2.8")
-        if found:
-            names.add(normalise(found[1]))
+        text = line.split("#")[0].strip()
+        if not text:
+            continue
+        expected = f"requirements.txt has {text!r}, expected a name with bounds, such as torch>=2.8"
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise ValueError(expected) from error
+        if requirement.url or requirement.marker or any("+" in bound.version for bound in requirement.specifier):
+            raise ValueError(expected)
+        names.add(canonicalize_name(requirement.name))
     return names
-
-
-def normalise(name: str) -> str:
-    """Of a distribution, as package indexes compare names."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def find_imports(path: Path) -> Iterator[str]:
@@ -167,7 +169,7 @@ def is_there(imported: str, folder: Path, required: set[str]) -> bool:
         owner = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
         defined = owner.is_file() and re.search(rf"\b{path.name}\b", owner.read_text(encoding="utf-8"))
         return path.is_dir() or path.with_suffix(".py").is_file() or bool(defined)
-    return not required.isdisjoint(map(normalise, find_providers().get(top, [top])))
+    return not required.isdisjoint(map(canonicalize_name, find_providers().get(top, [top])))
 
 
 @functools.cache  # reading what is installed takes a third of a second

@@ -277,6 +277,10 @@ BREAKAGES = {
     "part.py imports torch.nn, which is neither": replace(REQUIREMENTS, "torch>=2.8", "numpy"),
     "requirements.txt has 'torch==2.13.0.cpu'": replace(REQUIREMENTS, "torch>=2.8", "torch==2.13.0+cpu"),
     "requirements.txt has '-e .'": replace(REQUIREMENTS, "torch", "-e .\ntorch"),
+    "requirements.txt has 'torch @ https": replace(
+        REQUIREMENTS, "torch>=2.8", "torch @ https://example.org/torch.whl"
+    ),
+    'requirements.txt has "torch; ': replace(REQUIREMENTS, "torch>=2.8", "torch; sys_platform == 'linux'"),
     "are not valid YAML": replace(CARD_FILE, "title: A title", "title: [A title"),
     "title of the Space's card is ''": replace(CARD_FILE, "title: A title\n", ""),
     "colorTo of the Space's card is 'black', expected": replace(CARD_FILE, "blue", "black"),
