@@ -74,7 +74,7 @@ def refine(
     Raises:
         ValueError: less than 0 steps, or a shape or number that does not fit.
     """
-    check(generator, ws, targets, steps, mask, regularisation)
+    check_arguments(generator, ws, targets, steps, mask, regularisation)
     start = ws.detach().to(generator.w_avg).float()
     targets = targets.detach().to(start)
     mask = torch.ones_like(targets[:, :1]) if mask is None else mask.detach().to(start).expand(len(start), -1, -1, -1)
@@ -255,7 +255,7 @@ def spread(generator: Generator) -> float:
     return (w - generator.w_avg).square().sum(dim=1).mean().sqrt().item()
 
 
-def check(
+def check_arguments(
     generator: Generator, ws: Tensor, targets: Tensor, steps: int, mask: Tensor | None, regularisation: float
 ) -> None:
     """Raise ValueError for arguments of `refine` that do not fit."""

@@ -94,7 +94,7 @@ def file_id(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def check_targets(jobs: Jobs, others: Iterable[Path] = ()) -> None:
+def check_outputs(jobs: Jobs, others: Iterable[Path] = ()) -> None:
     """Raise ValueError if two inputs become the same file, or a file to be written is an input or one of `others`."""
     inputs = {file_id(source) for source in (*jobs, *others)}
     sources: dict[str, Path] = {}
@@ -123,7 +123,7 @@ def plan(
         count: how many pictures an input becomes; several are numbered.
 
     Raises:
-        ValueError: no such input, none in the folder, an output that does not fit, or the errors of `check_targets`.
+        ValueError: no such input, none in the folder, an output that does not fit, or the errors of `check_outputs`.
     """
     if not source.exists():
         raise ValueError(f"there is no file or folder {source}")
@@ -142,7 +142,7 @@ def plan(
         number = count(file)
         ends = [f"-{i}.png" for i in range(number)]
         jobs[file] = [name] if number == 1 else [name.with_name(name.stem + end) for end in ends]
-    check_targets(jobs)
+    check_outputs(jobs)
     return jobs
 
 

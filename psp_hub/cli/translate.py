@@ -15,8 +15,8 @@ from psp_hub import latents
 from psp_hub.alignment.cut_out import SMALL_NOTE, cut_out
 from psp_hub.cli.files import (
     LATENTS_SUFFIX,
+    check_outputs,
     check_parts,
-    check_targets,
     find_inputs,
     find_masks,
     plan,
@@ -79,7 +79,7 @@ def read_input(
 # Drawing
 
 
-def encode(model: PSPModel, picture: Image.Image, options: argparse.Namespace) -> Tensor:
+def encode_and_refine(model: PSPModel, picture: Image.Image, options: argparse.Namespace) -> Tensor:
     """The styles [1, num_ws, w_dim] of a picture, refined as the options say."""
     ws = model.encode(picture)
     if options.refine:
@@ -99,7 +99,7 @@ def variations(ws: Tensor, generator: Generator, task: str, options: argparse.Na
         yield vary(generator, ws, seed, mixed_groups(task), options.strength)
 
 
-def draw(styles: Iterable[Tensor], generator: Generator, targets: Iterable[Path]) -> Iterator[Write]:
+def draw_faces(styles: Iterable[Tensor], generator: Generator, targets: Iterable[Path]) -> Iterator[Write]:
     """Draws each of the styles when its turn comes, and yields what writes it."""
     for ws, target in zip(styles, targets, strict=True):
         yield partial(write_image, generator.synthesis(ws), target)
@@ -118,22 +118,22 @@ def translate(options: argparse.Namespace) -> int:
     inputs = find_inputs(options.input)
     jobs = plan(options.input, options.output, lambda folder: inputs, lambda source: options.variations)
     masks = find_masks(options.mask, jobs) if options.mask else {}
-    check_targets(jobs, chain(masks.values(), *inputs.values()))
+    check_outputs(jobs, chain(masks.values(), *inputs.values()))
     model = load_model(options.model) if options.model else PSPModel.from_starter(options.task or DEFAULT_TASK)
-    settle(options, model)
+    resolve_options(options, model)
     check_parts(inputs, model.config.input_kind, options.label_order)
 
     def read(source: Path) -> Image.Image:
         return read_input(inputs[source], options, masks.get(source), model.config)
 
     def draw_all(source: Path, picture: Image.Image, targets: list[Path]) -> Iterator[Write]:
-        ws = encode(model, picture, options)
+        ws = encode_and_refine(model, picture, options)
         styles = list(variations(ws, model.generator, model.config.task, options))
-        yield from draw(styles, model.generator, targets)
+        yield from draw_faces(styles, model.generator, targets)
         if options.save_latents:
             for i, (ws, target) in enumerate(zip(styles, targets, strict=True)):
                 notes = {} if options.seed is None else {"seed": str(options.seed + i)}
-                yield partial(save, ws, model, target.with_suffix(LATENTS_SUFFIX), notes)
+                yield partial(save_styles, ws, model, target.with_suffix(LATENTS_SUFFIX), notes)
 
     return run_all(jobs, read, draw_all, "picture")
 
@@ -142,7 +142,7 @@ def is_small(task: str) -> bool:
     return task in TASKS and TASKS[task].shown == "small"
 
 
-def settle(options: argparse.Namespace, model: PSPModel) -> None:
+def resolve_options(options: argparse.Namespace, model: PSPModel) -> None:
     """Refuse options of other kinds of pictures; find out how much is refined.
 
     Raises:
@@ -164,7 +164,7 @@ def settle(options: argparse.Namespace, model: PSPModel) -> None:
         raise ValueError("--factor is for super-resolution with --refine")
 
 
-def save(ws: Tensor, model: PSPModel, path: Path, notes: dict[str, str]) -> None:
+def save_styles(ws: Tensor, model: PSPModel, path: Path, notes: dict[str, str]) -> None:
     """Save the styles of one face."""
     generator = model.config.base_generator
     name = None if generator is None else str(generator)

@@ -53,7 +53,7 @@ class PictureFile(gr.File):
         self.data_model = NamedFile
 
 
-def add_painter(elem_id: str, brush: gr.Brush, eraser_size: int, visible: bool = True) -> gr.ImageEditor:
+def add_sheet(elem_id: str, brush: gr.Brush, eraser_size: int, visible: bool = True) -> gr.ImageEditor:
     """A square sheet to paint on, in one layer."""
     return gr.ImageEditor(
         show_label=False,

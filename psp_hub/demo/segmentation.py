@@ -17,9 +17,9 @@ from psp_hub.demo.parts import (
     PictureFile,
     Results,
     add_examples,
-    add_painter,
     add_results,
     add_settings,
+    add_sheet,
     example_files,
     fit_pad,
     show_result,
@@ -219,7 +219,7 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
     part, size = add_legend()  # above both columns, so that map and face lie side by side
     with gr.Row():
         with gr.Column():
-            pad = add_painter("segmentation-pad", make_brush("hair", BRUSH_SIZE), BRUSH_SIZE)
+            pad = add_sheet("segmentation-pad", make_brush("hair", BRUSH_SIZE), BRUSH_SIZE)
             button = gr.Button("Map to face", variant="primary", size="lg")
             examples = add_examples(files, "Or start from an example")
             gr.Markdown(NO_PHOTO_TIP if parser is None else START_TIP)

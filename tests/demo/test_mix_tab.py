@@ -164,11 +164,11 @@ def test_gallery(mix, painter, handlers):
 
 def test_gallery_pictures_are_what_a_click_gives(painter):
     recipe = RECIPES["seeded"]
-    pictures = [image.tobytes() for image, _ in edits.draw(painter, edits.mixes(recipe, 20))]
+    pictures = [image.tobytes() for image, _ in edits.draw_recipes(painter, edits.mixes(recipe, 20))]
     expected = [recipe.with_part(group, 20 + i) for group in GROUPS for i in range(COLUMNS)]
     assert pictures == [picture(painter, one) for one in expected]
     assert len(set(pictures)) == len(pictures)
-    (small, _) = next(edits.draw(painter, [recipe], 32))
+    (small, _) = next(edits.draw_recipes(painter, [recipe], 32))
     assert small.size == (32, 32)
 
 
@@ -200,7 +200,7 @@ def test_on_the_way(mix, painter):
     pictures = [image.tobytes() for image in last[other.strip]["value"]]
     assert len(set(pictures)) == STRIP and pictures[0] == picture(painter, Recipe(3))
     assert np.allclose(edits.between(start, end, STRIP)[-1].start, end, atol=1e-6)
-    first, second = (np.asarray(next(edits.draw(painter, [Recipe(n)]))[0].reduce(8), int) for n in (3, 4))
+    first, second = (np.asarray(next(edits.draw_recipes(painter, [Recipe(n)]))[0].reduce(8), int) for n in (3, 4))
     for update in other.show_film(start, end):
         with Image.open(update[other.film]["value"]) as film:
             assert (film.format, film.n_frames, film.size) == ("WEBP", 2 * FRAMES - 2, (64, 64))
@@ -273,7 +273,7 @@ def test_examples_look_as_their_recipes(default_generator):
     with gr.Blocks():
         recipes, _ = add_recipes(painter)
     for recipe, file in zip(recipes, example_files("mix"), strict=True):
-        (drawn, _) = next(edits.draw(painter, [recipe], 256))
+        (drawn, _) = next(edits.draw_recipes(painter, [recipe], 256))
         with Image.open(file) as thumbnail:
             difference = np.asarray(drawn.resize(thumbnail.size, Image.Resampling.BOX), int) - np.asarray(thumbnail)
         assert np.abs(difference).mean() < 4, file

@@ -106,14 +106,16 @@ def test_edited_faces_of_another_process(model, zero_gpu, monkeypatch):
     smile = Direction("smile", "serious … smiling", torch.ones(1, 32), -2.0, 2.0, ("medium",))
     painter = Painter(model.generator, "tiny", {"smile": smile})
     recipes = [Recipe(3, {"fine": 4}, steps={"smile": 1.0}), Recipe(np.ones((8, 32), np.float32))]
-    here = [(image.tobytes(), ws.tobytes()) for image, ws in edits.draw(painter, recipes)]
-    monkeypatch.setattr(edits, "render", space.on_gpu(getattr(edits.render, "__wrapped__", edits.render)))
+    here = [(image.tobytes(), ws.tobytes()) for image, ws in edits.draw_recipes(painter, recipes)]
+    monkeypatch.setattr(
+        edits, "render_recipes", space.on_gpu(getattr(edits.render_recipes, "__wrapped__", edits.render_recipes))
+    )
     monkeypatch.setattr(type(model.generator), "__reduce_ex__", None)
     space.move_to_gpu([model.generator])
-    assert [(image.tobytes(), ws.tobytes()) for image, ws in edits.draw(painter, recipes)] == here
+    assert [(image.tobytes(), ws.tobytes()) for image, ws in edits.draw_recipes(painter, recipes)] == here
     assert zero_gpu.calls == 1
     with pytest.raises(Problem, match="made for another painter"):
-        next(edits.draw(painter, [Recipe(np.ones((4, 32), np.float32))]))
+        next(edits.draw_recipes(painter, [Recipe(np.ones((4, 32), np.float32))]))
 
 
 def test_errors_of_another_process(model, tmp_path, zero_gpu):

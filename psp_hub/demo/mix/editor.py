@@ -92,7 +92,7 @@ class Editor:
     def show(self, recipe: Recipe) -> Iterator[Updates]:
         """Draw a recipe. The files last until the next item is asked for: gradio copies them into its cache."""
         shown = self.shown
-        for image, ws in edits.draw(self.painter, [recipe]):
+        for image, ws in edits.draw_recipes(self.painter, [recipe]):
             with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
                 files = edits.save_face(folder, image, ws, recipe, self.painter)
                 yield {

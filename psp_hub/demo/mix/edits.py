@@ -34,7 +34,7 @@ GROUP_NAMES = {"coarse": "Pose and shape", "medium": "Features and hair", "fine"
 
 @on_gpu
 @torch.no_grad()
-def render(
+def render_recipes(
     generator: Generator, directions: Mapping[str, Direction], recipes: Sequence[Recipe], side: int | None = None
 ) -> Iterator[tuple[Image.Image, np.ndarray]]:
     """Yields picture and styles [num_ws, w_dim] of each recipe; `side`: of smaller pictures."""
@@ -50,16 +50,16 @@ def render(
         yield image, ws[0].float().cpu().numpy()
 
 
-def draw(
+def draw_recipes(
     painter: Painter, recipes: Sequence[Recipe], side: int | None = None
 ) -> Iterator[tuple[Image.Image, np.ndarray]]:
-    """As `render`, for the page.
+    """As `render_recipes`, for the page.
 
     Raises:
         Problem: a recipe for another painter.
     """
     with problems():
-        yield from render(painter.generator, painter.directions, recipes, side)
+        yield from render_recipes(painter.generator, painter.directions, recipes, side)
 
 
 def roll(recipe: Recipe, locked: Collection[str], seed: int) -> Recipe:
@@ -171,7 +171,7 @@ class Reader:
         recipe = self.read(path)
         if recipe.is_plain:
             return recipe.start
-        _, ws = next(draw(self.painter, [recipe], THUMBNAIL))
+        _, ws = next(draw_recipes(self.painter, [recipe], THUMBNAIL))
         return ws
 
 

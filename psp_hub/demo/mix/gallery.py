@@ -42,7 +42,7 @@ def add_gallery(editor: Editor) -> None:
         pictures: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         progress(0, desc="Painting faces to mix with")
         with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
-            for i, (image, _) in enumerate(edits.draw(editor.painter, recipes, THUMBNAIL)):
+            for i, (image, _) in enumerate(edits.draw_recipes(editor.painter, recipes, THUMBNAIL)):
                 group, number = GROUPS[i // COLUMNS], seed + i % COLUMNS
                 path = Path(folder, f"{group}-{number}.webp")
                 image.save(path, quality=85)

@@ -66,7 +66,7 @@ class OtherFace:
         return [self.source, self.latents, self.picture, self.seed]
 
     def show(self, recipe: Recipe) -> Iterator[Updates]:
-        for image, ws in edits.draw(self.editor.painter, [recipe], THUMBNAIL):
+        for image, ws in edits.draw_recipes(self.editor.painter, [recipe], THUMBNAIL):
             source = recipe.start if recipe.is_plain else ws
             seed = source if isinstance(source, int) else None
             yield {self.source: source, self.latents: ws, self.picture: image, self.seed: seed}
@@ -122,7 +122,7 @@ class OtherFace:
     def draw_between(self, start: np.ndarray | None, end: np.ndarray | None, count: int, side: int) -> Iterator[Any]:
         if start is None or end is None:
             raise Problem(NO_OTHER)
-        return edits.draw(self.editor.painter, edits.between(start, end, count), side)
+        return edits.draw_recipes(self.editor.painter, edits.between(start, end, count), side)
 
     def wire(self, accordion: gr.Accordion) -> None:
         editor, work = self.editor, self.editor.work

@@ -15,8 +15,8 @@ from psp_hub.demo.parts import (
     STATE_SECONDS,
     Results,
     add_examples,
-    add_painter,
     add_settings,
+    add_sheet,
     example_files,
     fit_pad,
     show_result,
@@ -97,7 +97,7 @@ def add_source(models: Mapping[str, PSPModel], files: Mapping[str, list[str]]) -
             label="What the network sees", buttons=[], visible=False, elem_id="photo-seen", height=300, **PICTURE
         )
         brush = gr.Brush(default_size=BRUSH_SIZE, colors=[BRUSH], color_mode="fixed")
-        pad = add_painter("photo-pad", brush, BRUSH_SIZE, visible=False)
+        pad = add_sheet("photo-pad", brush, BRUSH_SIZE, visible=False)
         button = gr.Button(mode.button, variant="primary", size="lg", elem_id="photo-make")
         examples = {name: add_examples(files[name], MODES[name].examples) for name in models}
         for name, dataset in examples.items():
