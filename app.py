@@ -82,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--model",
         action="append",
         metavar="NAME",
-        help=f"a saved folder, owner/name on the Hub, or one of {', '.join(starter_names())}, which come along; "
-        "several times for several tasks (default: all that come along)",
+        help=f"a saved folder, owner/name on the Hub, or one of {', '.join(starter_names())}, which ship with it; "
+        "several times for several tasks (default: all that ship with it)",
     )
     host, port = default_address()
     parser.add_argument(

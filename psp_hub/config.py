@@ -27,7 +27,7 @@ class GeneratorReference:
         variant: of the weights, such as `fp16`; None for the plain ones.
 
     Raises:
-        ValueError: a value that is not a text.
+        ValueError: a value that is not a string.
     """
 
     pretrained_model_name_or_path: str
@@ -38,7 +38,7 @@ class GeneratorReference:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if not isinstance(value, str) and (name == "pretrained_model_name_or_path" or value is not None):
-                raise ValueError(f"{name} is {value!r}, expected a text")
+                raise ValueError(f"{name} is {value!r}, expected a string")
 
     def __str__(self) -> str:
         return self.pretrained_model_name_or_path
@@ -74,7 +74,7 @@ class PSPConfig:
             object.__setattr__(self, "base_generator", reference)
         for name in ("task", "input_kind"):
             if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a text")
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a string")
         if not isinstance(self.base_generator, str | GeneratorReference | None):
             raise ValueError(f"base_generator is {self.base_generator!r}, expected a name, a reference or null")
         if type(self.num_passes) is not int or not 1 <= self.num_passes <= MAX_PASSES:

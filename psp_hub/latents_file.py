@@ -61,7 +61,7 @@ def save_latents(
         notes: anything else to be remembered, such as `seed="7"`.
 
     Raises:
-        ValueError: another name, another shape, numbers that are not styles, or a note that is no text.
+        ValueError: another name, another shape, numbers that are not styles, or a note that is not a string.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -71,7 +71,7 @@ def save_latents(
     metadata = {name: value for name, value in own.items() if value is not None} | notes
     wrong = sorted(notes.keys() & own.keys()) + [k for k, value in metadata.items() if not isinstance(value, str)]
     if wrong:
-        raise ValueError(f"notes {', '.join(wrong)} cannot be saved, expected texts, not called {', '.join(own)}")
+        raise ValueError(f"notes {', '.join(wrong)} cannot be saved, expected strings, not named {', '.join(own)}")
     ws = ws.detach()[None] if ws.ndim == 2 else ws.detach()
     tensors = {"ws": ws.float().cpu().contiguous()}
     if w_avg is not None:

@@ -159,7 +159,7 @@ class Pretrained(
             card: text of the card, instead of the one that `generate_model_card` writes.
 
         Returns:
-            The commit: its address as a text, and its `oid`.
+            The commit: its URL as a string, and its `oid`.
 
         Raises:
             ValueError: arguments that do not go together, or a tag that exists.

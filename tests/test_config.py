@@ -77,7 +77,7 @@ def test_a_reference_is_saved_under_the_names_of_diffusers(tmp_path):
         ),
         (
             b'{"task": "sketch", "base_generator": {"pretrained_model_name_or_path": "a/b", "revision": 1}}',
-            "revision is 1, expected a text",
+            "revision is 1, expected a string",
         ),
     ],
 )

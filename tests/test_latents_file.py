@@ -60,7 +60,7 @@ def test_the_file_is_whole_readable_and_alone(saved, ws, tmp_path):
         ({"ws": torch.zeros(0, 8, 32)}, "styles are shape .0, 8, 32."),
         ({"ws": torch.full((1, 8, 32), 1e6)}, "above 10000"),
         ({"w_avg": torch.zeros(31)}, "w_avg has shape .31,., expected .32."),
-        ({"seed": 7}, "notes seed cannot be saved, expected texts"),
+        ({"seed": 7}, "notes seed cannot be saved, expected strings"),
         ({"format": "mine"}, "notes format cannot be saved"),
     ],
 )

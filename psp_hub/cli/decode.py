@@ -7,7 +7,7 @@ from pathlib import Path
 from psp_hub.cli.files import find_latents, plan
 from psp_hub.cli.options import DEFAULT_TASK
 from psp_hub.cli.pipeline import Write, run_all
-from psp_hub.cli.translate import check_seed, draw, variations
+from psp_hub.cli.translate import check_seed, draw_faces, variations
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.latents_file import Latents, load_latents
@@ -33,7 +33,7 @@ def decode(options: argparse.Namespace) -> int:
         found = load_latents(source, generators[name])
         task = found.metadata.get("task", DEFAULT_TASK)
         styles = (ws for face in found.ws.split(1) for ws in variations(face, generators[name], task, options))
-        return draw(styles, generators[name], targets)
+        return draw_faces(styles, generators[name], targets)
 
     return run_all(jobs, load_latents, draw_all, "file")
 

@@ -44,7 +44,7 @@ def add_translate(subparsers: "Subparsers") -> None:
     add_output(parser)
     models = parser.add_mutually_exclusive_group()
     starters = starter_names()
-    models.add_argument("--task", choices=starters, help=f"the model that comes along (default: {DEFAULT_TASK})")
+    models.add_argument("--task", choices=starters, help=f"the model that ships with it (default: {DEFAULT_TASK})")
     models.add_argument(
         "--model", metavar="MODEL", help=f"a saved folder, owner/name on the Hub, or one of {', '.join(starters)}"
     )

@@ -180,7 +180,7 @@ def add_tab(
     models = {place: by_place[place] for place in places if place in by_place}
     with gr.Tab(TITLES[tab], id=tab):
         if not models:
-            starter = f", or `{places[0]}`, which comes along" if places[0] in starter_names() else ""
+            starter = f", or `{places[0]}`, which comes with psp-hub" if places[0] in starter_names() else ""
             gr.Markdown(MISSING.format(task=places[0], starter=starter))
             return None
         gr.Markdown(INTROS[tab])

@@ -148,7 +148,7 @@ def open_source(
 
 
 def is_repo_id(name: str | Path) -> TypeGuard[str]:
-    """Whether `name` is a text of the form `owner/name` that is not also a file or folder here."""
+    """Whether `name` is a string of the form `owner/name` that is not also a file or folder here."""
     return isinstance(name, str) and bool(re.fullmatch(REPO_ID, name)) and not Path(name).exists()
 
 
@@ -228,7 +228,7 @@ def push_folder(
         replaced: folders of the repository that go where `folder` does not have them.
 
     Returns:
-        The commit: its address as a text, and its `oid`.
+        The commit: its URL as a string, and its `oid`.
 
     Raises:
         ValueError: not `owner/name`, a tag that exists, `private` with a public repository, or `create_pr` with a

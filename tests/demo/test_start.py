@@ -69,7 +69,7 @@ def test_page_without_models(generator_dir):
     assert "Not everything could be loaded" in texts(demo) and "a &lt;b&gt;: it is gone" in texts(demo)
     for task in ("sketch", "segmentation", "inversion"):
         assert f"`training/train.py --task {task}` has saved" in texts(demo)
-    assert "or `sketch`, which comes along" in texts(demo)
+    assert "or `sketch`, which comes with psp-hub" in texts(demo)
     named = {function.api_name for function in demo.fns.values() if function.api_visibility == "public"}
     assert named == {"edit_face"}, "faces can be mixed without a model"
 

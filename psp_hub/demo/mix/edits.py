@@ -26,7 +26,7 @@ from psp_hub.model import PSPModel
 COLUMNS = 4  # faces to mix with, in a row of the gallery
 THUMBNAIL = 256
 STRIP = 6  # pictures on the way between two faces
-FRAMES, FRAME_SIDE, FRAME_MS = 16, 512, 80  # of the film, drawn once and shown forth and back
+FRAMES, FRAME_SIDE, FRAME_MS = 16, 512, 80  # of the film, drawn once and shown forwards and backwards
 ROLLED = 1_000_000  # dice give numbers below, which are easy to pass on
 
 GROUP_NAMES = {"coarse": "Pose and shape", "medium": "Features and hair", "fine": "Colours and light"}
@@ -186,7 +186,7 @@ def between(start: np.ndarray, end: np.ndarray, count: int) -> list[Recipe]:
 
 
 def save_film(path: str, frames: Sequence[Image.Image]) -> None:
-    """An animated WEBP without end: forth, and back again."""
+    """An animated WEBP that loops: forwards, then backwards."""
     there_and_back = [*frames, *frames[-2:0:-1]]
     there_and_back[0].save(
         path, save_all=True, append_images=there_and_back[1:], duration=FRAME_MS, loop=0, quality=80, method=2

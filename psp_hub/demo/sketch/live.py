@@ -34,7 +34,7 @@ def follow_stroke(
     strength: float,
     likeness: float,
 ) -> Iterator[Update]:
-    """The face of what is on the pad: first a preview, which is there in a wink, then the PNG that can be kept.
+    """The face of what is on the pad: first a preview, which is there at once, then the PNG that can be kept.
 
     Both have as many pixels, so that nothing on the page moves. A drawing with too little on it to be one is no error
     yet: nothing changes. Nor if `painted` is this face already: the button was quicker than the stroke before it.
