@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.data.labelled_photos import flip_labels
+from training.strokes import Facts
 
 MAX_ROTATION, MAX_ZOOM, MAX_SHIFT = 8.0, 0.12, 0.06  # degrees, parts of the size, parts of a side
 
@@ -30,7 +31,7 @@ class Target:
     image: Tensor
     w: Tensor | None = None
     identity: Tensor | None = None
-    hint: Tensor | None = None
+    hint: Tensor | Facts | None = None
     source: Tensor | None = None
 
 

@@ -15,6 +15,8 @@ from training.data.folders import Pictures, read, read_photo
 from training.data.pairs import GeneratedPairs, PairStore
 from training.data.sources import SOURCES
 from training.data.stored_sources import read_pair
+from training.data.stroke_pairs import StrokePairs
+from training.strokes import ATTRIBUTES, Facts
 
 Hints = Callable[[int], Tensor | None]  # what is stored for the source of a picture, by its index
 Key = tuple[int, int] | tuple[int, int, float]  # epoch, i, share of gentle inputs
@@ -140,12 +142,14 @@ class Examples(Dataset):
         unchanged: Collection[int] = (),
     ):
         self.parts, self.task, self.seed = list(parts), task, seed
-        shapes = [part.store.w_shape for part in self.parts if isinstance(part, Pairs)]
+        shapes = [part.store.w_shape for part in self.parts if isinstance(part, Pairs | StrokePairs)]
         self.w_shape = max(shapes, key=len, default=torch.Size([w_dim]))
         self.augmentation, self.unchanged = augmentation or Augmentation(), unchanged
         self.options = {**task.source_options, **(options or {})}
         self.starts = np.cumsum([0, *map(len, self.parts)]).tolist()
         identities = [part.identity for part in self.parts if isinstance(part, Photos) and part.identity is not None]
+        self.says_attributes = any(isinstance(part, StrokePairs) for part in self.parts)
+        self.nothing_said = torch.full((len(ATTRIBUTES),), float("nan"))
         self.identity_dim = identities[0].shape[1] if identities else None
 
     def __len__(self) -> int:
@@ -169,7 +173,8 @@ class Examples(Dataset):
     def __getitem__(self, key: Key) -> dict[str, Tensor]:
         """Returns input [C, 256, 256] (what the encoder takes), image [3, 256, 256] in [-1, 1] (the target), w [w_dim]
         (zero if unknown; [num_ws, w_dim] if some pairs have mixed styles), has_w [], for inputs that are label maps
-        the one before it was painted, labels [256, 256], and, if any part has it, identity [D] (zero if unknown)."""
+        the one before it was painted, labels [256, 256], and, if any part has it, identity [D] (zero if unknown) and
+        said [A] (the attributes that a stroke drawing shows, 0 or 1, NaN where it says nothing)."""
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: list[Key]) -> list[dict[str, Tensor]]:
@@ -196,6 +201,9 @@ class Examples(Dataset):
         item["w"] = torch.zeros(self.w_shape) if target.w is None else target.w.expand(self.w_shape)
         if self.task.source == "labels":
             item["labels"] = target.hint
+        if self.says_attributes:
+            says = isinstance(target.hint, Facts)
+            item["said"] = torch.from_numpy(target.hint.attributes) if says else self.nothing_said
         if self.identity_dim is not None:
             known = target.identity is not None
             item["identity"] = target.identity if known else torch.zeros(self.identity_dim)

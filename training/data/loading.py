@@ -20,6 +20,7 @@ from training.data.folders import FolderPictures, Pictures, find_problems, match
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import GeneratedPairs, PairStore
 from training.data.stored_sources import read_pair
+from training.data.stroke_pairs import StrokePairs
 from training.networks.identity import embed_all
 from training.networks.recognisers import load_recogniser
 from training.settings.data import DataSettings, FaceSettings, PairSettings, PhotoSettings
@@ -68,6 +69,8 @@ def load_data(settings: TrainingSettings, task: TaskSpec, generator: Generator) 
     loaded = load_parts(settings, task, generator)
     if wanted.pairs.line_art_repeats > 1:
         loaded = repeat_line_art(wanted, loaded)
+    if wanted.pairs.attributes:
+        loaded = add_strokes(wanted, task, loaded)
     parts = [part for part, _ in loaded.values()]
     total, num_apart = sum(map(len, parts)), len(loaded["validation"][0]) if "validation" in loaded else 0
     num_training = total - num_apart
@@ -163,6 +166,24 @@ def repeat_line_art(wanted: DataSettings, loaded: dict[str, tuple[Part, int]]) -
     rows = [i for i in rows if i not in held_out] * (repeats - 1)
     repeated = Pairs(pairs.store, pairs.hints, rows), 0
     return {"pairs": loaded["pairs"], "repeated pairs": repeated, **loaded}  # the validation stays the last
+
+
+def add_strokes(
+    wanted: DataSettings, task: TaskSpec, loaded: dict[str, tuple[Part, int]]
+) -> dict[str, tuple[Part, int]]:
+    """The same parts, and stroke drawings of the pairs that are not held out.
+
+    Raises:
+        ValueError: another task, or no pair that can be drawn so.
+    """
+    if task.source != "drawing":
+        raise ValueError("--attributes is for tasks whose inputs are drawings")
+    given, pairs = wanted.pairs, loaded["pairs"][0]
+    held_out = held_out_pairs(wanted, pairs) if "validation" not in loaded else ()
+    rows = [i for i in range(len(pairs.store)) if i not in held_out]
+    maps = LabelMaps(given.label_maps_dir)
+    strokes = StrokePairs(pairs.store, maps, given.attributes, rows, given.stroke_repeats, given.edited_share)
+    return {"pairs": loaded["pairs"], "stroke drawings": (strokes, 0), **loaded}  # the validation stays the last
 
 
 def find_hints(

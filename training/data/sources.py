@@ -4,7 +4,8 @@ Every function takes
 
     image: the target, [3, H, W] in [-1, 1].
     rng: source of every random choice.
-    hint: what is stored of this target: ink [1, H, W] in [0, 1] for drawings, classes [H, W] uint8 for label maps.
+    hint: what is stored of this target: ink [1, H, W] in [0, 1] or `Facts` for drawings, classes [H, W] uint8 for
+        label maps.
     gentle: an easy input, for the first steps of training; sources without easy inputs make no difference.
 
 and the options of the row, and returns the encoder's input [C, H, W].
@@ -22,6 +23,7 @@ from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
 from training.data.drawings import draw, draw_gently
 from training.data.painted_maps import one_hot, paint
 from training.settings.data import LINE_ART_SHARE
+from training.strokes import Facts, write_drawing
 
 MAX_SHAPES = 5
 MAX_MISSING = 0.6  # of the pixels; no shape alone is larger
@@ -43,11 +45,16 @@ def flip(image: Tensor, rng: np.random.Generator, hint: Tensor | None = None, ge
 def drawing(
     image: Tensor,
     rng: np.random.Generator,
-    hint: Tensor | None = None,
+    hint: Tensor | Facts | None = None,
     gentle: bool = False,
     line_art_share: float = LINE_ART_SHARE,
 ) -> Tensor:
-    """A drawing of the target, [1, H, W] in [0, 1]; `hint` is used with the chance `line_art_share`."""
+    """A drawing of the target, [1, H, W] in [0, 1]: strokes, where `hint` says the facts, else made of its pixels.
+
+    Line art in `hint` is used with the chance `line_art_share`.
+    """
+    if isinstance(hint, Facts):
+        return write_drawing(hint, rng)
     return (draw_gently if gentle else draw)(image, rng, hint, line_art_share=line_art_share)
 
 

@@ -10,6 +10,7 @@ from torch.autograd.function import FunctionCtx
 
 from psp_hub.generators.base import Generator
 from psp_hub.tasks import LOSSES
+from training.losses.attributes import AttributeLoss
 from training.losses.identity import IdentityLoss, StyleIdentityLoss
 from training.losses.layout import LayoutLoss
 from training.losses.pixels import l2
@@ -29,6 +30,7 @@ NETWORKS = {
     "id": "identity",
     "identity": "style_identity",
     "layout": "layout",
+    "attributes": "attributes",
 }
 LOSS_SIZE = 256  # pixels, whatever the generator's resolution
 
@@ -47,6 +49,7 @@ class LossNetworks:
     identity: IdentityLoss | None = None
     style_identity: StyleIdentityLoss | None = None
     layout: LayoutLoss | None = None
+    attributes: AttributeLoss | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class TrainingLosses(Frozen):
 
     Args:
         generator: frozen here; drawn with only if a loss looks at images.
-        weights: of each loss, one of `psp_hub.tasks.LOSSES`, `identity` or `layout`.
+        weights: of each loss, one of `psp_hub.tasks.LOSSES`, `identity`, `layout` or `attributes`.
         networks: that these losses look through.
         drawing: how pictures are drawn for them.
 
@@ -101,7 +104,7 @@ class TrainingLosses(Frozen):
         drawing: Drawing = Drawing(),
     ):
         super().__init__()
-        known = (*LOSSES, "identity", "layout")
+        known = (*LOSSES, "identity", "layout", "attributes")
         if unknown := weights.keys() - set(known):
             raise ValueError(f"unknown losses {sorted(unknown)}, expected some of {', '.join(known)}")
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
@@ -142,7 +145,7 @@ class TrainingLosses(Frozen):
             batch: `input` [N, C, 256, 256]; `image` [N, 3, 256, 256] in [-1, 1], the target of image losses; `w`
                 [N, w_dim] or [N, num_ws, w_dim], the target of the w error, where `has_w` [N] (everywhere without
                 it); `identity` [N, D], the recognition vectors of those without w, zero where unknown; `labels`
-                [N, 256, 256], the target of the layout.
+                [N, 256, 256], the target of the layout; `said` [N, A], the attributes that the input shows.
 
         Returns:
             Weighted sum [] and, detached, what it is made of: `loss/<name>` before weighting, and `id_improve`.
@@ -197,6 +200,8 @@ class TrainingLosses(Frozen):
             losses["w_norm"] = w_norm(delta)
         if "layout" in self.weights:
             losses["layout"] = self.layout(self.generator, delta, batch["labels"], self.bf16)
+        if "attributes" in self.weights:
+            losses["attributes"] = self.attributes(delta, batch["said"])
         if {"w", "identity"} & self.weights.keys():
             w = batch["w"]
             has_w = batch.get("has_w", torch.ones(len(w), dtype=torch.bool, device=w.device))

@@ -219,7 +219,8 @@ def build(settings: TrainingSettings, accelerator: Accelerator) -> Run:
     model = build_model(settings)
     model.generator.requires_grad_(False).to(accelerator.device)
     task = get_task(settings.task)
-    losses = build_losses(settings.losses, task, model, has_pairs=settings.data.pairs.given)
+    pairs = settings.data.pairs
+    losses = build_losses(settings.losses, task, model, pairs.given, pairs.attributes)
     if settings.data.augmentation.relit_pairs and losses.weights.keys() <= {"w", "identity", "w_norm"}:
         raise ValueError("--relit_pairs needs an image loss, such as --l2_weight 1: relit faces have no known w")
     data = load_data(settings, task, model.generator)

@@ -29,6 +29,12 @@ class PairSettings:
     """times each pair that has some is seen in an epoch: for stores where few have"""
     label_maps_dir: FoldersOrNone = None
     """made by training/recipes/make_label_maps.py"""
+    attributes: OrNone[Path] = None
+    """made by training/recipes/measure_attributes.py: drawings written as strokes join, from --label_maps_dir"""
+    stroke_repeats: int = 1
+    """stroke drawings of each pair in an epoch"""
+    edited_share: Share = 0.5
+    """of the stroke drawings: they show attributes that the pair has not, and w is moved to have them"""
     gentle_steps: int = 0
     """easy inputs at first, such as clean drawings; none from here on"""
 
@@ -179,6 +185,10 @@ class DataSettings:
             part.check()
         if not (pairs.given or photos.target_dir or photos.dataset_name):
             raise ValueError("no data: expected --pairs_dir, --generated_pairs, --target_dir or --dataset_name")
+        if pairs.attributes and not (pairs.pairs_dir and pairs.label_maps_dir):
+            raise ValueError(
+                "--attributes needs --pairs_dir and --label_maps_dir: strokes are written from label maps"
+            )
         if faces.faces_dir and not pairs.given:
             raise ValueError("--faces_dir goes with --pairs_dir or --generated_pairs; photos alone are --target_dir")
         if photos.photo_repeats != 1 and not pairs.given:
@@ -187,6 +197,7 @@ class DataSettings:
             raise ValueError("--validation_split needs --dataset_name")
         repeats = {
             "line_art_repeats": pairs.line_art_repeats,
+            "stroke_repeats": pairs.stroke_repeats,
             "photo_repeats": photos.photo_repeats,
             "faces_repeats": faces.faces_repeats,
         }

@@ -36,6 +36,8 @@ class LossWeights:
     """of the loss of --identity_net"""
     layout_weight: Weight = 1.0
     """of the loss of --layout_net"""
+    attribute_weight: Weight = 0.2
+    """with --attributes: that the answer shows what a stroke drawing says"""
 
     def of(self, loss: str) -> float | None:
         """The weight of a loss; None where the task decides."""
