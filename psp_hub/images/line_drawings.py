@@ -1,12 +1,15 @@
 """Pictures of drawings, cleaned as the encoder expects them: dark lines on white paper, filling the frame."""
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from psp_hub.config import ENCODER_SIZE
+from psp_hub.images.main_part import main_part
 from psp_hub.images.pictures import flatten
+from psp_hub.images.sheets import flat_page, local_paper
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,7 @@ MAX_GAIN = 8.0  # ... but not more than this, so as not to make a drawing of the
 INK_LEVEL = 160  # darker than this is a stroke, when the extent of a drawing is measured
 SMALL_DRAWING = 0.6  # a drawing is small if its strokes span less than this part of the sheet ...
 FILLED_FRAME = 0.82  # ... and is then enlarged to this part: hair to chin in an aligned photo
+SOFT_EDGE = 3  # px around strokes that are not as dark
 MAX_ZOOM = 4.0  # the finest scale at which a small drawing is cleaned anew
 
 
@@ -41,12 +45,16 @@ def prepare_drawing(image: Image.Image, size: int = ENCODER_SIZE) -> Image.Image
     Raises:
         ValueError: nothing is drawn (less than MIN_INK of the picture is ink).
     """
-    grey = flatten(image).convert("L")
+    grey = flat_page(flatten(image).convert("L"))
     square = _clean_square(grey, size)
-    if part := _small_drawing(square):
-        left, top, side = part
+    if small := _small_drawing(square):
+        left, top, side = small.frame
         zoom = min(size / side, MAX_ZOOM)  # cleaned anew at a finer scale, rather than blown up
         large = _clean_square(grey, round(size * zoom))
+        if small.alone is not None:  # what lies beside it is no part of it
+            x, y, end_x, end_y = (round(length * zoom) for length in small.alone)
+            part, large = large.crop((x, y, end_x, end_y)), Image.new("L", large.size, 255)
+            large.paste(part, (x, y))
         frame = Image.new("L", (round(side * zoom),) * 2, 255)
         frame.paste(large, (-round(left * zoom), -round(top * zoom)))
         square = frame.resize((size, size), Image.Resampling.BICUBIC)
@@ -80,14 +88,25 @@ def _clean_square(grey: Image.Image, size: int) -> Image.Image:
     return square
 
 
-def _small_drawing(square: Image.Image) -> tuple[float, float, float] | None:
-    """Left, top and side of the part that a small drawing should fill the frame with; None if it is large enough."""
-    left, top, right, bottom = square.point(lambda value: 255 * (value < INK_LEVEL)).getbbox() or (0, 0, *square.size)
+class _Small(NamedTuple):
+    """A small drawing on a sheet, in pixels of it."""
+
+    frame: tuple[float, float, float]  # left, top and side of the part that it should fill the frame with
+    alone: tuple[int, int, int, int] | None  # the box of the drawing, if something is beside it; with its soft edge
+
+
+def _small_drawing(square: Image.Image) -> _Small | None:
+    """Where a small drawing is, apart from a signature or a hole far from it; None if it is large enough."""
+    ink = square.point(lambda value: 255 * (value < INK_LEVEL))
+    left, top, right, bottom = whole = ink.getbbox() or (0, 0, *square.size)
+    if max(right - left, bottom - top) >= SMALL_DRAWING * square.width:
+        left, top, right, bottom = main_part(np.asarray(ink) > 0)
     extent = max(right - left, bottom - top)
     if extent >= SMALL_DRAWING * square.width:
         return None
-    side = extent / FILLED_FRAME
-    return (left + right - side) / 2, (top + bottom - side) / 2, side
+    side, box = extent / FILLED_FRAME, (left, top, right, bottom)
+    alone = None if box == whole else (left - SOFT_EDGE, top - SOFT_EDGE, right + SOFT_EDGE, bottom + SOFT_EDGE)
+    return _Small(((left + right - side) / 2, (top + bottom - side) / 2, side), alone)
 
 
 def _clean(grey: np.ndarray) -> np.ndarray:
@@ -132,7 +151,9 @@ def _paper(grey: np.ndarray) -> np.ndarray | float:
     """Grey of the paper: one number if the border is even, else a smooth surface [H, W] that also passes under ink."""
     middle, high = np.quantile(_border(grey), (0.5, 0.9))
     if high - middle <= EVEN_PAPER and middle > grey.mean() - EVEN_PAPER:
-        return max(float(middle), EVEN_PAPER)
+        even = max(float(middle), EVEN_PAPER)
+        local = local_paper(grey, even)
+        return even if local is None else local
     # Light falls off smoothly, so a parabola in x and y is enough, and no area of dark hair can bend it.
     y, x = (axis.ravel() for axis in np.meshgrid(*(np.linspace(-1, 1, side) for side in grey.shape), indexing="ij"))
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)  # [HW, 6]
@@ -142,7 +163,9 @@ def _paper(grey: np.ndarray) -> np.ndarray | float:
         surface = _weighted_fit(terms, pixels, np.where(pixels > surface, 0.99, 0.01))
     for _ in range(2):  # then the middle of the paper alone
         surface = _weighted_fit(terms, pixels, np.abs(pixels - surface) < PAPER_TOLERANCE * surface)
-    return surface.clip(0.25 * grey.max()).reshape(grey.shape)
+    smooth = surface.clip(0.25 * grey.max()).reshape(grey.shape)
+    local = local_paper(grey, smooth)
+    return smooth if local is None else local
 
 
 def _weighted_fit(terms: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
