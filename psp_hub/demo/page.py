@@ -10,6 +10,7 @@ from torch import nn
 
 from psp_hub.config import GeneratorReference, PSPConfig
 from psp_hub.demo import segmentation
+from psp_hub.demo.calls import Page
 from psp_hub.demo.mix import tab as mix
 from psp_hub.demo.mix.recipes import Painter
 from psp_hub.demo.parts import Results
@@ -147,7 +148,7 @@ def build_demo(
         painter = painter_of(first.generator, first.config.base_generator)
     # gradio makes it for the first upload, but an example that is clicked before one needs it, too.
     Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-    with gr.Blocks(title=HEADER, delete_cache=(HOUR, 24 * HOUR)) as demo:
+    with Page(title=HEADER, delete_cache=(HOUR, 24 * HOUR)) as demo:
         gr.Markdown(f"# {HEADER}")
         show_problems(list(problems))
         with gr.Tabs(overflow_behavior="wrap") as tabs:
