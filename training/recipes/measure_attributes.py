@@ -4,7 +4,8 @@
         --drawings_dir drawings --recogniser mobilefacenet_128d.safetensors --output attributes.safetensors
 
 Most attributes are told from the label map. Beards are not in it: some faces were looked at one by one
-(`beards_looked_at.json`, of the pairs 0 to 4,999), and a head learned from them decides for the others. What a woman
+(`beards_looked_at.json`), and a head learned from them decides for the others. PAIRS has to hold these: face i has z
+and then psi, uniform from 0.5 to 1, of `numpy.random.RandomState(i)`, for i from 0 to 4,999. What a woman
 looks like comes from the photos of DRAWINGS (`training.evaluation.artists`), through the recogniser; how old somebody
 is, from the direction that ships with the package. Values between two thresholds are not known. Written: `index` and
 `values` of each pair, `weight` and `bias` of the heads, and `vectors`, see `training.networks.attributes`. Prints how
@@ -185,7 +186,7 @@ def effects(x: Tensor, values: Tensor) -> Tensor:
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="0 to 4,999 among them")
+    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="with the faces that were looked at")
     parser.add_argument("--label_maps_dir", type=Path, nargs="+", required=True)
     parser.add_argument(
         "--drawings_dir", type=Path, required=True, help="photos/ and attributes.jsonl, as FS2K has them"

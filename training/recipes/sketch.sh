@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the starter for drawings again, in eleven runs; about fourteen hours of one core of a laptop, and as much again
+# Train the starter for drawings again, in twelve runs; about fifteen hours of one core of a laptop, and as much again
 # for pairs and line drawings.
 #
 # Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
@@ -188,3 +188,20 @@ average "$run/10/model" "$run/11a/model" "$run/11b/model" --shares 0.25 0.25 0.5
 python training/recipes/make_pairs.py --output_dir "$out/held-out-pairs" --num_pairs 500 --first_index 4000000
 python training/evaluate.py "$run/final" --pairs_dir "$out/held-out-pairs" --faces_dir "$faces" \
     --recogniser "$recogniser" --edge_detector "$edges" --output_dir "$out/sketch-report"
+
+# Run 12: drawings as untrained people make them. Faces 0 to 4,999 are those that measure_attributes.py describes.
+looked_at=${LOOKED_AT_PAIRS:-looked-at-pairs}  # a store with these faces
+drawings=${DRAWINGS:-fs2k}            # photos/ and attributes.jsonl: what a woman looks like
+for store in "$looked_at" "$out/new-preview-pairs"; do
+    python training/recipes/make_label_maps.py --pairs_dir "$store" --output_dir "$out/labels-${store##*/}"
+done
+labels=("$out/labels-${looked_at##*/}" "$out/labels-new-preview-pairs")
+if [ ! -f "$out/attributes.safetensors" ]; then
+    python training/recipes/measure_attributes.py --pairs_dir "$looked_at" "$out/new-preview-pairs" \
+        --label_maps_dir "${labels[@]}" --drawings_dir "$drawings" --recogniser "$recogniser" \
+        --output "$out/attributes.safetensors"
+fi
+train --output_dir "$run/12" --pretrained_model_name_or_path "$run/final" \
+    --pairs_dir "$looked_at" "$out/new-preview-pairs" "$out/new-pairs" --label_maps_dir "${labels[@]}" \
+    --attributes "$out/attributes.safetensors" --stroke_repeats 2 --num_validation_pairs 60 --learning_rate 4e-4 \
+    --lr_warmup_steps 50 --max_train_steps 2000 --ema_decay 0.995 --seed 51
