@@ -13,8 +13,8 @@ from psp_hub.model import PSPModel
 from psp_hub.refinement import find_wanted, refine
 from training.evaluation.baselines import at_256, mean_face
 from training.evaluation.examples import Example
-from training.evaluation.judges import Judges
 from training.evaluation.measure import Answers, means, now, translate
+from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.optimize import LossFunction, Space, optimize, reconstruction_loss
 
 # Of the distance beside the squared error: pSp's weight of LPIPS, and one that brings the unweighted distance, about
@@ -30,11 +30,11 @@ class Comparison(NamedTuple):
     pictures: dict[str, Tensor]
 
 
-def optimization_loss(judges: Judges) -> tuple[LossFunction, str]:
+def optimization_loss(networks: MetricNetworks) -> tuple[LossFunction, str]:
     """The loss of the optimisation and its name: squared error, and the first distance that there is."""
     for name, weight in DISTANCE_WEIGHTS.items():
-        if name in judges.distances:
-            return reconstruction_loss(judges.distances[name], weight), f"mse + {weight} {name}"
+        if name in networks.distances:
+            return reconstruction_loss(networks.distances[name], weight), f"mse + {weight} {name}"
     return reconstruction_loss(), "mse"
 
 
@@ -43,7 +43,7 @@ def compare(
     model: PSPModel,
     task: str,
     examples: Sequence[Example],
-    judges: Judges,
+    networks: MetricNetworks,
     steps: int,
     spaces: Sequence[Space] = ("w", "w+"),
     starts: Sequence[str] = STARTS[:1],
@@ -81,24 +81,30 @@ def compare(
             for start, space in searches:
                 name = f"{space} from the encoder" if start == "encoder" else space
                 first = ws if start == "encoder" else None
-                image, duration = search(model, target, judges, steps, space, first, progress)
+                image, duration = search(model, target, networks, steps, space, first, progress)
                 found.append((name, image, duration + (times["encoder"] if start == "encoder" else 0.0)))
             for name, image, duration in found:
                 pictures.setdefault(name, []).append(image)
                 seconds.setdefault(name, []).append(duration)
     methods = {
-        name: figures_of(images, task, examples, judges, model.device) | {"seconds": statistics.fmean(seconds[name])}
+        name: figures_of(images, task, examples, networks, model.device) | {"seconds": statistics.fmean(seconds[name])}
         for name, images in pictures.items()
     }
     return Comparison(methods, {name: torch.stack(images) for name, images in pictures.items()})
 
 
 def search(
-    model: PSPModel, target: Tensor, judges: Judges, steps: int, space: Space, start: Tensor | None, progress: tqdm
+    model: PSPModel,
+    target: Tensor,
+    networks: MetricNetworks,
+    steps: int,
+    space: Space,
+    start: Tensor | None,
+    progress: tqdm,
 ) -> tuple[Tensor, float]:
     """The picture [3, 256, 256] that one optimisation finds, and its seconds."""
     begin = now(model.device)
-    loss, _ = optimization_loss(judges)
+    loss, _ = optimization_loss(networks)
     ws = optimize(model.generator, target, loss, steps, space, start, progress=lambda *_: progress.update())
     image = at_256(model.decode(ws))[0].cpu()
     return image, now(model.device) - begin
@@ -116,14 +122,14 @@ def refined(
 
 
 def figures_of(
-    images: Sequence[Tensor], task: str, examples: Sequence[Example], judges: Judges, device: torch.device
+    images: Sequence[Tensor], task: str, examples: Sequence[Example], networks: MetricNetworks, device: torch.device
 ) -> dict[str, float]:
     """Mean figures of the pictures [3, 256, 256] that one method answered."""
-    answers = Answers(judges, task)
+    answers = Answers(networks, task)
     for image, example in zip(images, examples, strict=True):
         answers.add(image, example, device)
     figures = means(answers.figures)
-    if judges.recogniser:
-        wanted = torch.cat([judges.recogniser.embed(example.image[None].to(device)).cpu() for example in examples])
+    if networks.recogniser:
+        wanted = torch.cat([networks.recogniser.embed(example.image[None].to(device)).cpu() for example in examples])
         figures["identity"] = (torch.stack(answers.vectors) * wanted).sum(dim=1).mean().item()
     return figures

@@ -17,8 +17,8 @@ from psp_hub.model import PSPModel
 from training.evaluation.artists import Artists
 from training.evaluation.attributes import AttributeReader
 from training.evaluation.examples import Example
-from training.evaluation.judges import Judges
 from training.evaluation.measure import measure, translate
+from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.strokes import ATTRIBUTES, StrokeDrawing
 
 Row = dict[str, str | float]
@@ -58,7 +58,9 @@ class ArtistExamples:
             yield Example(drawing.name, drawing.input(), drawing.image())
 
 
-def measure_artists(model: PSPModel, examples: ArtistExamples, judges: Judges, reader: AttributeReader) -> Answered:
+def measure_artists(
+    model: PSPModel, examples: ArtistExamples, networks: MetricNetworks, reader: AttributeReader
+) -> Answered:
     """Figures of drawings by artists.
 
     Returns:
@@ -67,7 +69,7 @@ def measure_artists(model: PSPModel, examples: ArtistExamples, judges: Judges, r
         tell); and for glasses, which only the reader tells: how many photos have them, the share of their answers
         that do (`found`), and that of the others (`elsewhere`).
     """
-    measured = measure(model, "sketch", examples, judges, num_shown=len(examples))
+    measured = measure(model, "sketch", examples, networks, num_shown=len(examples))
     answers, photos = [], []
     for example, output in measured.shown:
         both = torch.stack([output, example.image]).to(model.device)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from psp_hub.model import PSPModel
 from training.evaluation.baselines import at_256, mean_face, other_answers
 from training.evaluation.examples import Example, Examples
-from training.evaluation.judges import Judges
+from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.metrics import frechet_distance, identity, masked_error, psnr, squared_error
 from training.evaluation.segmentation import confusion, segmentation_figures
 from training.losses import WError
@@ -26,30 +26,30 @@ class Measurement(NamedTuple):
 
 
 class Answers:
-    """The pictures that one method answered, as the judges see them."""
+    """The pictures that one method answered, as the networks see them."""
 
-    def __init__(self, judges: Judges, task: str):
-        self.judges, self.task = judges, task
+    def __init__(self, networks: MetricNetworks, task: str):
+        self.networks, self.task = networks, task
         self.figures: list[dict[str, float]] = []
         self.vectors: list[Tensor] = []
         self.features: list[Tensor] = []
         self.labels: list[Tensor] = []
 
     def look(self, image: Tensor) -> None:
-        """Let the judges see a picture [3, 256, 256]."""
+        """Let the networks see a picture [3, 256, 256]."""
         batch = image[None]
-        if self.judges.recogniser:
-            self.vectors.append(self.judges.recogniser.embed(batch)[0].cpu())
-        if self.judges.features:
-            self.features.append(self.judges.features(batch)[0].cpu())
-        if self.judges.parser and self.task == "segmentation":
-            self.labels.append(self.judges.parser(batch)[0].argmax(dim=0).to(torch.uint8).cpu())
+        if self.networks.recogniser:
+            self.vectors.append(self.networks.recogniser.embed(batch)[0].cpu())
+        if self.networks.features:
+            self.features.append(self.networks.features(batch)[0].cpu())
+        if self.networks.parser and self.task == "segmentation":
+            self.labels.append(self.networks.parser(batch)[0].argmax(dim=0).to(torch.uint8).cpu())
 
     def add(self, image: Tensor, example: Example, device: torch.device) -> None:
         """Measure a picture [3, 256, 256] on the CPU against its target."""
         self.look(image.to(device))
         figures = {name: value.item() for name, value in pixel_figures(self.task, image, example).items()}
-        for name, distance in self.judges.distances.items():
+        for name, distance in self.networks.distances.items():
             figures[name] = distance(image[None].to(device), example.image[None].to(device)).item()
         self.figures.append(figures)
 
@@ -69,7 +69,7 @@ class Answers:
         if len(self.features) > 1:
             summary["frechet"] = {
                 "distance": frechet_distance(torch.stack(self.features), torch.stack(targets.features)),
-                "features_of": self.judges.features_of,
+                "features_of": self.networks.features_of,
                 "pictures": len(self.features),
             }
         if self.labels:
@@ -133,10 +133,10 @@ def now(device: torch.device) -> float:
 class Measuring:
     """All that is seen of one set, picture by picture."""
 
-    def __init__(self, model: PSPModel, task: str, judges: Judges):
-        self.model, self.task, self.judges = model, task, judges
+    def __init__(self, model: PSPModel, task: str, networks: MetricNetworks):
+        self.model, self.task, self.networks = model, task, networks
         self.mean = mean_face(model)
-        self.targets, self.outputs = Answers(judges, task), Answers(judges, task)
+        self.targets, self.outputs = Answers(networks, task), Answers(networks, task)
         self.others: dict[str, Answers] = {}
         self.rows: list[dict[str, str | float]] = []  # what is known of each picture beside its figures
         self.seconds: list[dict[str, float]] = []
@@ -158,7 +158,7 @@ class Measuring:
         self.targets.look(example.image.to(self.model.device))
         self.outputs.add(output, example, self.model.device)
         for name, answer in other_answers(self.task, example, output, self.mean).items():
-            answers = self.others.setdefault(name, Answers(self.judges, self.task))
+            answers = self.others.setdefault(name, Answers(self.networks, self.task))
             answers.add(answer, example, self.model.device)
         return output
 
@@ -191,14 +191,16 @@ class Measuring:
 
 
 @torch.no_grad()
-def measure(model: PSPModel, task: str, examples: Examples, judges: Judges, num_shown: int = 32) -> Measurement:
+def measure(
+    model: PSPModel, task: str, examples: Examples, networks: MetricNetworks, num_shown: int = 32
+) -> Measurement:
     """All figures of one set.
 
     Returns:
         The report has `count`, median `seconds` of the encoder and the generator, the figures of the outputs,
         `w_error` where w is known, and a dict of figures for each of `other_answers`.
     """
-    measuring, shown = Measuring(model, task, judges), []
+    measuring, shown = Measuring(model, task, networks), []
     for example in tqdm(examples, desc="measuring", unit="picture"):
         output = measuring.add(example)
         if len(shown) < num_shown:

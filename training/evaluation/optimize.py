@@ -53,7 +53,7 @@ def optimize(
     Raises:
         ValueError: unknown space, less than one step, or targets or a start of another shape.
     """
-    check(generator, targets, steps, space, start)
+    check_arguments(generator, targets, steps, space, start)
     noise = NOISE * spread(generator) if space == "w" and start is None else 0.0
     if start is None:
         start = generator.w_avg.expand(1, generator.num_ws, -1)
@@ -72,7 +72,7 @@ def optimize(
     return w.expand(-1, generator.num_ws, -1).clone()
 
 
-def check(generator: Generator, targets: Tensor, steps: int, space: str, start: Tensor | None) -> None:
+def check_arguments(generator: Generator, targets: Tensor, steps: int, space: str, start: Tensor | None) -> None:
     if space not in get_args(Space):
         raise ValueError(f"space is {space!r}, expected one of {', '.join(get_args(Space))}")
     if steps < 1:

@@ -23,15 +23,15 @@ from psp_hub.tasks import TASKS, get_task
 from training.data.pairs import PairStore
 from training.evaluate import load_sets, main, parse_args
 from training.evaluation.examples import Example, PhotoExamples, SourceMaker
-from training.evaluation.judges import Judges
 from training.evaluation.measure import label_figures, measure, translate
+from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.report import save_grid
 from training.networks.mobilefacenet import FaceRecogniser
 from training.run.validation import visible
 
 PICTURE_FIGURES = {"mse", "psnr"}
 IDENTITY_FIGURES = {"identity_matched", "identity_shuffled", "rank_1"}
-NO_NETWORKS = Judges()
+NO_NETWORKS = MetricNetworks()
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_optimisation_beside_the_encoder(model_dir, faces_dir, recogniser_file, 
         (["sketch", "{pairs}", "--frechet_net", "trunk"], "--frechet_net trunk needs --lpips_net or --edge_detector"),
         (["sketch", "{pairs}", "--lpips_trunk", "file"], "--lpips_trunk needs --lpips_net, one of alex, vgg"),
         (["sketch", "{pairs}", "--num_pairs", "-1"], "numbers of pictures and steps are 0 or more"),
-        (["sketch", "{pairs}", "--task", "colouring"], "invalid choice: 'colouring'"),
+        (["sketch", "{pairs}", "--task", "colouring"], "invalid choice 'colouring'"),
     ],
 )
 def test_bad_commands(pairs_dir, tmp_path, capsys, options, message):
@@ -383,7 +383,7 @@ def test_measure_against_a_loop(model, pairs_dir, recogniser_file):
     examples = [Example(str(i), torch.rand(1, 256, 256), *store[i]) for i in range(3)]
     mse, own, mean_own = [], [], []
     mean = at_256(model.generator.synthesis(model.generator.w_avg.expand(1, 8, -1)))
-    report, rows, shown = measure(model, "sketch", examples, Judges(recogniser=recogniser), num_shown=2)
+    report, rows, shown = measure(model, "sketch", examples, MetricNetworks(recogniser=recogniser), num_shown=2)
     with torch.no_grad():
         for example in examples:
             output = at_256(model(example.input[None]).images)
