@@ -18,7 +18,7 @@ from training.data.pairs import PairStore, sample_pairs, write_shard, write_tar
 from training.recipes import draw_directions, find_directions
 from training.recipes.find_directions import Wanted, without_components
 from training.recipes.fit_directions import neutralise, principal_components, regress, steer
-from training.recipes.measures import MEASURES, measure
+from training.recipes.measures import MEASURES, measure_face
 
 DIM = 32
 SPREAD = torch.cat([torch.tensor([5.0, 3.0, 2.0]), torch.linspace(1, 0.5, DIM - 3)])
@@ -256,32 +256,32 @@ CHANGES = {
 def test_measures_of_label_maps(name):
     parts, sign = CHANGES[name]
     image = torch.zeros(3, 256, 256)
-    before, after = (dict(zip(MEASURES, measure(image, face(**one)), strict=True)) for one in ({}, parts))
+    before, after = (dict(zip(MEASURES, measure_face(image, face(**one)), strict=True)) for one in ({}, parts))
     assert sign * (after[name] - before[name]) > 1e-3
 
 
 def test_measures_of_colours_and_of_a_smile():
     labels, image = face(), torch.zeros(3, 256, 256)
-    before = dict(zip(MEASURES, measure(image, labels), strict=True))
+    before = dict(zip(MEASURES, measure_face(image, labels), strict=True))
     skin, hair = (labels == CLASS_NAMES.index(name) for name in ("skin", "hair"))
     assert before["skin_light"] == pytest.approx(0.5) and before["skin_warmth"] == before["side_light"] == 0
     painted = image + 0.4 * skin
     painted[0] += 0.2 * hair
     painted[:, :, 128:] += 0.2
-    after = dict(zip(MEASURES, measure(painted, labels), strict=True))
+    after = dict(zip(MEASURES, measure_face(painted, labels), strict=True))
     for name in ("skin_light", "brightness", "hair_warmth", "warmth", "side_light", "background_light", "contrast"):
         assert after[name] > before[name] + 0.005, name
     smiling = labels.clone()
     smiling[170:175, 105:110] = smiling[170:175, 146:151] = CLASS_NAMES.index("u_lip")
-    assert measure(image, smiling)[list(MEASURES).index("smile")] > before["smile"] + 0.01
+    assert measure_face(image, smiling)[list(MEASURES).index("smile")] > before["smile"] + 0.01
 
 
 def test_what_is_not_seen_is_no_number():
     labels = face()
     labels[:] = torch.where(labels == CLASS_NAMES.index("nose"), 1, labels)
-    found = dict(zip(MEASURES, measure(torch.zeros(3, 256, 256), labels), strict=True))
+    found = dict(zip(MEASURES, measure_face(torch.zeros(3, 256, 256), labels), strict=True))
     assert {name for name, value in found.items() if value != value} == {"yaw", "pitch", "chin_shadow", "side_light"}
-    nothing = measure(torch.zeros(3, 256, 256), torch.zeros(256, 256, dtype=torch.uint8))
+    nothing = measure_face(torch.zeros(3, 256, 256), torch.zeros(256, 256, dtype=torch.uint8))
     assert sum(value != value for value in nothing) > 8 and len(nothing) == len(MEASURES)
 
 

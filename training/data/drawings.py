@@ -1,6 +1,6 @@
 """Drawings made from photos: a wide family of styles, so that what people draw by hand falls inside it.
 
-A drawing is made in three steps: a line detector turns the photo into ink, `weather` damages the ink as hands, pens
+A drawing is made in three steps: a line detector turns the photo into ink, `degrade` damages the ink as hands, pens
 and scanners do, and `warp` displaces it. Ink is [1, 1, H, W] in [0, 1], 1 = black; the result is paper, 1 = white.
 Every random choice comes from the `numpy.random.Generator` that is passed in.
 """
@@ -40,7 +40,7 @@ def draw(
     """
     grey = to_grey(image)
     ink = clean_ink(grey, rng, line_art, style, line_art_share)
-    ink = weather(ink, rng)
+    ink = degrade(ink, rng)
     if rng.random() < 0.15:  # soft pencil shading below the lines
         ink = torch.maximum(ink, shading(grey, rng))
     if rng.random() < 0.7:
@@ -240,7 +240,7 @@ def smooth_noise(rng: np.random.Generator, channels: int, cells: int, size: tupl
     return rows @ nodes @ columns.T
 
 
-def weather(ink: Tensor, rng: np.random.Generator) -> Tensor:
+def degrade(ink: Tensor, rng: np.random.Generator) -> Tensor:
     """Thicker, lighter, binary, coarse, broken, partly missing, without background: each with its own chance."""
     size = ink.shape[2:]
     if rng.random() < 0.2:

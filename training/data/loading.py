@@ -224,7 +224,7 @@ def load_faces(wanted: FaceSettings, task: TaskSpec, recogniser: str, skip_broke
     """Photos with recognition vectors, each several times, and how many were left out."""
     refuse_labels(task, "photos that have some are --target_dir with --source_dir, not --faces_dir")
     photos = FacePhotos(wanted.faces_dir, slice(wanted.num_faces))
-    broken = check(lambda i: read(photos.pictures, i, read_photo), photos.indices, "faces", skip_broken)
+    broken = check_readable(lambda i: read(photos.pictures, i, read_photo), photos.indices, "faces", skip_broken)
     kept = [i for i in photos.indices if i not in broken]
     identity = embed_all(load_recogniser(recogniser).embed, Subset(photos, kept))
     hints = LineArt(wanted.faces_line_art_dir).get if task.source == "drawing" else no_hints
@@ -294,19 +294,23 @@ def load_rows(
     hints: Hints = no_hints,
 ) -> tuple[Photos, int]:
     """The rows that can be read, and how many cannot."""
-    broken = check(lambda i: read(targets, i, read_photo), [target for target, _ in rows], "targets", skip_broken)
+    broken = check_readable(
+        lambda i: read(targets, i, read_photo), [target for target, _ in rows], "targets", skip_broken
+    )
     kept = [row for row in rows if row[0] not in broken]
     if sources:
         pairs, kind = kept, task.input_kind
         attempt = lambda i: read_pair(targets, sources, pairs[i], kind)  # noqa: E731
-        broken = check(attempt, range(len(pairs)), "sources", skip_broken)
+        broken = check_readable(attempt, range(len(pairs)), "sources", skip_broken)
         kept = [row for i, row in enumerate(pairs) if i not in broken]
     if not kept:
         raise ValueError(f"none of the {len(rows)} pictures can be used")
     return Photos(targets, kept, sources, task.input_kind, hints), len(rows) - len(kept)
 
 
-def check(attempt: Callable[[int], object], positions: Sequence[int], what: str, skip: bool = False) -> dict[int, str]:
+def check_readable(
+    attempt: Callable[[int], object], positions: Sequence[int], what: str, skip: bool = False
+) -> dict[int, str]:
     """Read all pictures once, before hours of training are spent.
 
     Args:

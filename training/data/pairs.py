@@ -116,10 +116,12 @@ def write_w(path: Path, indices: list[int], w: Tensor) -> None:
 def write_tar(path: Path, indices: list[int], images: Iterable[Image.Image], quality: int | None) -> None:
     """Write pictures as `INDEX.webp` (no quality: `INDEX.png`) into a tar file that appears only when complete."""
     kind = "png" if quality is None else "webp"
-    write_files(path, ((f"{i}.{kind}", encode(image, quality)) for i, image in zip(indices, images, strict=True)))
+    write_files(
+        path, ((f"{i}.{kind}", encode_picture(image, quality)) for i, image in zip(indices, images, strict=True))
+    )
 
 
-def encode(image: Image.Image, quality: int | None) -> bytes:
+def encode_picture(image: Image.Image, quality: int | None) -> bytes:
     """A WebP file of this quality; without one, a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "png" if quality is None else "webp", quality=quality)

@@ -25,7 +25,7 @@ class IdentityLoss(Frozen):
 
     def __init__(self, recogniser: Recogniser, contrast: float = 0.0):
         super().__init__()
-        self.recogniser, self.contrast = recogniser, checked(contrast)
+        self.recogniser, self.contrast = recogniser, checked_contrast(contrast)
         self.eval()
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ def mean_of_others(vectors: Tensor) -> Tensor:
     return (vectors.sum(dim=0) - vectors) / max(1, len(vectors) - 1)
 
 
-def checked(contrast: float) -> float:
+def checked_contrast(contrast: float) -> float:
     """The contrast, if it is in range."""
     if not 0 <= contrast <= 1:
         raise ValueError(f"the contrast of the identity loss is {contrast}, expected 0 to 1")
@@ -83,7 +83,7 @@ class StyleIdentityLoss(Frozen):
 
     def __init__(self, network: IdentityFromW, w_avg: Tensor, contrast: float = 0.0):
         super().__init__()
-        self.network, self.contrast = network, checked(contrast)
+        self.network, self.contrast = network, checked_contrast(contrast)
         self.register_buffer("w_avg", w_avg.detach().float().clone())
         self.eval()
 

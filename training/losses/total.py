@@ -169,7 +169,7 @@ class TrainingLosses(Frozen):
         """
         n, size = len(delta), self.decode_batch_size or len(delta)
         if size >= n:
-            return self.compare(delta, batch)
+            return self.decoded_loss(delta, batch)
         names = ["input", "image"]
         if "id" in self.weights and self.identity.contrast:
             batch = {**batch, "others": self.identity.others(self.coarse(batch["image"]))}
@@ -178,7 +178,7 @@ class TrainingLosses(Frozen):
         for start in range(0, n, size):
             rows = slice(start, start + size)
             some = delta[rows].detach().requires_grad_(delta.requires_grad and torch.is_grad_enabled())
-            loss, values = self.compare(some, {name: batch[name][rows] for name in names})
+            loss, values = self.decoded_loss(some, {name: batch[name][rows] for name in names})
             share = len(some) / n
             if some.requires_grad:
                 gradients.append(torch.autograd.grad(share * loss, some)[0])
@@ -188,7 +188,7 @@ class TrainingLosses(Frozen):
             total = KnownGradient.apply(delta, total, torch.cat(gradients))
         return total, figures
 
-    def compare(self, delta: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def decoded_loss(self, delta: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         losses, figures = self.image_losses(self.decode(delta), batch)
         total, parts = self.weighted_sum(losses)
         return total, parts | figures

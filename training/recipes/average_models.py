@@ -16,7 +16,7 @@ import torch
 from psp_hub.model import PSPModel, load_model
 
 
-def check(models: Sequence[PSPModel], shares: Sequence[float]) -> None:
+def check_alike(models: Sequence[PSPModel], shares: Sequence[float]) -> None:
     """Raise ValueError unless `average` can take these."""
     if len(shares) != len(models) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"the shares are {tuple(shares)}, expected {len(models)} of at least 0 that add up to 1")
@@ -40,7 +40,7 @@ def average(models: Sequence[PSPModel], shares: Sequence[float]) -> PSPModel:
     Raises:
         ValueError: other shares, or models of another task or with other encoders.
     """
-    check(models, shares)
+    check_alike(models, shares)
     states = [model.encoder.state_dict() for model in models]
     for name, value in states[0].items():
         if value.is_floating_point():  # the rest counts batches

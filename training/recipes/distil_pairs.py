@@ -31,7 +31,7 @@ from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
 from psp_hub.model import PSPModel
 from training.data.augmentation import Augmentation, Target
 from training.data.faces import FacePhotos
-from training.data.pairs import WEBP_QUALITY, PairStore, encode, read_bytes, shard_path, write_encoded_shard
+from training.data.pairs import WEBP_QUALITY, PairStore, encode_picture, read_bytes, shard_path, write_encoded_shard
 from training.memory import keep_freed_memory
 from training.recipes.calibrate_teacher import Calibration, load_teacher, read_styles
 
@@ -96,7 +96,7 @@ def store_shards(folder: Path, max_pairs: int | None) -> Iterator[tuple[str, Ite
 
 def mirrored(picture: bytes) -> bytes:
     """The mirror image of a WebP file."""
-    return encode(ImageOps.mirror(Image.open(io.BytesIO(picture))), WEBP_QUALITY)
+    return encode_picture(ImageOps.mirror(Image.open(io.BytesIO(picture))), WEBP_QUALITY)
 
 
 def mirrored_shards(folder: Path, max_pairs: int | None) -> Iterator[tuple[str, Iterable[Item]]]:
@@ -116,7 +116,7 @@ def photo_shards(folder: Path, copies: int, first_index: int) -> Iterator[tuple[
             image = photos[i]
             if copy:
                 image = change(Target(image), np.random.default_rng((copy, i))).image
-            yield first_index + number, encode(tensor_to_images(image[None])[0], WEBP_QUALITY), None
+            yield first_index + number, encode_picture(tensor_to_images(image[None])[0], WEBP_QUALITY), None
 
     total = copies * len(photos)
     for shard, start in enumerate(range(0, total, SHARD_SIZE)):

@@ -12,7 +12,7 @@ import torch
 from psp_hub.face_parser import STARTER, FaceParser
 from psp_hub.hub.components import load_component
 from training.data.labelled_photos import LabelledPhotos
-from training.recipes.train_parser import measure
+from training.recipes.train_parser import segmentation_report
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -27,7 +27,9 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> dict:
     photos = LabelledPhotos(args.images_dir, args.masks_dir, slice(-args.num_faces, None))
-    report = {"count": len(photos)} | measure(load_component(FaceParser, args.parser, torch.float32), photos)
+    report = {"count": len(photos)} | segmentation_report(
+        load_component(FaceParser, args.parser, torch.float32), photos
+    )
     text = json.dumps(report, indent=2)
     print(text)
     if args.output:

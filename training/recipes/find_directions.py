@@ -31,7 +31,7 @@ from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore
 from training.memory import keep_freed_memory
 from training.recipes.fit_directions import Regression, neutralise, principal_components, regress, steer
-from training.recipes.measures import MEASURES, measure
+from training.recipes.measures import MEASURES, measure_face
 from training.run.validation import shrink
 from training.settings.flags import Folders, OrNone, parse_checked
 
@@ -133,7 +133,7 @@ def measure_store(settings: SearchSettings) -> tuple[Tensor, Tensor]:
         if list(kept["measures"].shape) == [count, len(MEASURES)] and torch.equal(kept["w"], w):
             return w, kept["measures"]
     labels = LabelMaps(settings.labels_dir)
-    rows = [measure(store[i][0], labels.get(store.indices[i])) for i in tqdm(positions, unit="face")]
+    rows = [measure_face(store[i][0], labels.get(store.indices[i])) for i in tqdm(positions, unit="face")]
     measures = torch.tensor(rows)
     save_file({"w": w, "measures": measures}, path)
     return w, measures
@@ -194,7 +194,7 @@ def measure_moved(
                 moved = apply_directions(ws, {direction.name: step}, {direction.name: direction})
                 image = shrink(generator.synthesis(moved)).clamp(-1, 1)
                 labels = parser(image.to(parser.device)).argmax(dim=1)
-                rows.append(measure(image[0].cpu(), labels[0].cpu()))
+                rows.append(measure_face(image[0].cpu(), labels[0].cpu()))
     return torch.tensor(rows).unflatten(0, (len(directions), 2, num_faces))
 
 

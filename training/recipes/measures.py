@@ -185,7 +185,7 @@ MEASURES: dict[str, Callable[[Face], float]] = {
 }
 
 
-def measure(image: Tensor, labels: Tensor) -> list[float]:
+def measure_face(image: Tensor, labels: Tensor) -> list[float]:
     """The `MEASURES` of one face in their order: image [3, H, W] in [-1, 1], labels [H, W]; NaN where not seen."""
     with np.errstate(divide="ignore", invalid="ignore"):
         face = Face(image, labels)

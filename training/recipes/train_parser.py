@@ -71,7 +71,7 @@ def parser_loss(logits: Tensor, labels: Tensor, dice_weight: float) -> Tensor:
 
 
 @torch.no_grad()
-def measure(parser: FaceParser, data: LabelledPhotos, device: str = "cpu") -> dict:
+def segmentation_report(parser: FaceParser, data: LabelledPhotos, device: str = "cpu") -> dict:
     """Figures over all photos of `data` (see `segmentation_figures`)."""
     counts = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.long)
     for i in range(len(data)):
@@ -120,7 +120,9 @@ def main(args: argparse.Namespace) -> dict:
             torch.save(state, f"{state_path}.tmp")
             os.replace(f"{state_path}.tmp", state_path)
             copy.deepcopy(ema.module).half().save_pretrained(args.output_dir / "parser")
-            report = measure(load_component(FaceParser, args.output_dir / "parser", torch.float32), held_out)
+            report = segmentation_report(
+                load_component(FaceParser, args.output_dir / "parser", torch.float32), held_out
+            )
             (args.output_dir / "report.json").write_text(json.dumps(report | {"step": step}, indent=2) + "\n")
             tqdm.write(f"step {step}: accuracy {report['pixel_accuracy']:.4f}, mean IoU {report['mean_iou']:.4f}")
     return json.loads((args.output_dir / "report.json").read_text())

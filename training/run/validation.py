@@ -40,7 +40,7 @@ def w_error(
 
 
 @torch.no_grad()
-def measure(
+def loss_sums(
     encoder: Callable[[Tensor], Tensor],
     losses: TrainingLosses,
     data: Dataset,
@@ -70,7 +70,7 @@ def measure(
 
 
 def figures(parts: list[dict[str, float]], w_weight: float) -> dict[str, float]:
-    """Means over all examples, from the sums that each process has made with `measure`.
+    """Means over all examples, from the sums that each process has made with `loss_sums`.
 
     `w_error` is that of the whole set, as in `WError`, and `w_weight` its weight in the loss; all else are means.
     """
@@ -103,7 +103,7 @@ def validate(
             buffer.copy_(broadcast(buffer))
     average.eval()
     mine = held_out[accelerator.process_index :: accelerator.num_processes]
-    sums = measure(encode or average, losses, data, mine, batch_size, accelerator.device)
+    sums = loss_sums(encode or average, losses, data, mine, batch_size, accelerator.device)
     all_sums = gather_object([sums]) if accelerator.num_processes > 1 else [sums]
     return figures(all_sums, losses.weights.get("w", 0.0))
 

@@ -41,7 +41,7 @@ from training.run.build import build_model, compile_encoder, start_trunk
 from training.run.checkpoints import StopSignals, checkpoints, find_checkpoint
 from training.run.optimizers import ema_update
 from training.run.plan import activation_bytes
-from training.run.validation import chosen_figure, figures, measure, picture_grid, w_error
+from training.run.validation import chosen_figure, figures, loss_sums, picture_grid, w_error
 from training.settings.run import parse_args
 
 SCRIPT = Path(program.__file__)
@@ -573,7 +573,7 @@ def test_figures_are_means_over_examples_and_do_not_depend_on_processes(tiny_mod
 
     def sums(part: list[int], batch_size: int) -> dict[str, float]:
         with torch.no_grad():
-            return measure(tiny_model.encoder, losses, data, part, batch_size, torch.device("cpu"))
+            return loss_sums(tiny_model.encoder, losses, data, part, batch_size, torch.device("cpu"))
 
     together = figures([sums(positions, 5)], 1.0)
     assert set(together) == {"w_error", "loss", "loss/w_norm"}
