@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Train the starter for photos with a gap again, in one run of 11 minutes on one core of a laptop.
 #
-# Run inversion.sh first: this begins with its third run. From the root of a checkout; it goes on where it was stopped.
+# It begins with the third run of inversion.sh, which has to be there. Run it from the root of a checkout, as that; what
+# was stopped goes on.
 set -euo pipefail
 
+out=${OUT:-runs/recipes}              # where inversion.sh left its pairs, its small generator and its runs
 photos=${PHOTOS:-photos}              # 700 aligned photos of faces to train on
 faces=${FACES:-faces}                 # aligned photos of which the last 100 by name are measured
 recogniser=${RECOGNISER:-mobilefacenet_128d.safetensors}  # MobileFaceNet, for the identity loss and its figures
-out=${OUT:-runs/recipes}              # where inversion.sh left its pairs, its small generator and its runs
 
 data=(--pairs_dir "$out/pairs" "$out/more-pairs" --num_validation_pairs 64 --target_dir "$photos" --photo_repeats 8
     --random_flip --color_jitter 0.4 --frame_jitter 0.5 --relit_pairs 0.4)
