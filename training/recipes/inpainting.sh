@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Train the starter for photos with a gap again, in one run of 11 minutes on one core of a laptop.
 #
-# It begins with the third run of inversion.sh, which has to be there. Run it from the root of a checkout, as that; what
-# was stopped goes on.
+# It begins with the third run of inversion.sh, which has to be there. Run it from the root of a checkout, as that;
+# what was stopped goes on.
 set -euo pipefail
 
 out=${OUT:-runs/recipes}              # where inversion.sh left its pairs, its small generator and its runs

@@ -3,8 +3,8 @@
 # for pairs and line drawings.
 #
 # Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
-# root of a checkout, too; it can be stopped and run again at any time, and goes on where it was. What each run gave and
-# where this script is simpler than what was done, is in sketch.md.
+# root of a checkout, too; it can be stopped and run again at any time, and goes on where it was. What each run gave,
+# and where this script is simpler than what was done, is in sketch.md.
 set -euo pipefail
 
 photos=${PHOTOS:-photos}              # 700 aligned photos of faces to train on
