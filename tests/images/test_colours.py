@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from psp_hub.images.colours import SRGB_GAMMA, SRGB_PRIMARIES, make_profile, to_srgb
 from psp_hub.images.label_maps import labels_to_image, read_labels
 from psp_hub.images.pictures import open_image
-from psp_hub.images.preprocessing import masked_to_tensor, prepare_drawing, prepare_tensor
+from psp_hub.images.preprocessing import masked_to_tensor, prepare_drawing, prepare_masked, prepare_tensor
 
 DISPLAY_P3 = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 ADOBE = (0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
@@ -89,7 +89,7 @@ def test_transparency_stays(tmp_path):
     converted = to_srgb(kept)
     assert kept.mode == converted.mode == "RGBA" and converted.getchannel("A") == alpha
     assert difference(converted.convert("RGB"), image) < 1
-    tensor = masked_to_tensor(kept.resize((256, 256), Image.Resampling.NEAREST))
+    tensor = masked_to_tensor(prepare_masked(kept.resize((256, 256), Image.Resampling.NEAREST)))
     expected = np.asarray(image.resize((256, 256), Image.Resampling.NEAREST))[:, 128:]
     assert np.abs((tensor[0, :3, :, 128:].permute(1, 2, 0).numpy() + 1) * 127.5 - expected).mean() < 1
 

@@ -24,7 +24,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from psp_hub import PSPModel, model
+from psp_hub import PSPModel, model_names
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.tasks import get_task
@@ -543,7 +543,7 @@ def test_wider_heads_are_a_flag(generator_dir):
 
 def test_build_model_from_a_starter(model_dir, monkeypatch, tmp_path, tiny_model):
     (tmp_path / "tiny").symlink_to(model_dir)
-    monkeypatch.setattr(model, "STARTERS", tmp_path)
+    monkeypatch.setattr(model_names, "STARTERS", tmp_path)
     more = ["--pretrained_model_name_or_path", "tiny"]
     built = build_model(parse_args(["--task", "sketch", "--output_dir", "x", "--pairs_dir", "x", *more]))
     assert equal(built.state_dict(), tiny_model.state_dict())
