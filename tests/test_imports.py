@@ -96,11 +96,11 @@ def run_python(code: str) -> str:
 
 
 def test_import_is_silent_and_light(tmp_path):
-    """diffusers imports accelerate by itself where that is installed; the rest stays outside."""
+    """Help is said without torch, which takes seconds; and nothing brings the optional libraries along."""
     modules = tmp_path / "modules"
     code = f"import sys, psp_hub, psp_hub.cli.main; open({str(modules)!r}, 'w').write(' '.join(sys.modules))"
     assert run_python(code) == ""
-    assert set(modules.read_text().split()).isdisjoint({*OPTIONAL, "training", "app"} - {"accelerate"})
+    assert set(modules.read_text().split()).isdisjoint({*OPTIONAL, "training", "app", "torch"} - {"accelerate"})
 
 
 @pytest.mark.slow

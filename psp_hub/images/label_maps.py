@@ -2,10 +2,10 @@
 
 import logging
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageFilter
-from torch import Tensor
 
 from psp_hub.images.colours import to_srgb
 from psp_hub.images.face_classes import (
@@ -16,6 +16,9 @@ from psp_hub.images.face_classes import (
     PALETTE,
     SKIN,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor  # for real it would keep the command line's help waiting
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ def resize_labels(labels: np.ndarray, size: int) -> np.ndarray:
     return present[shares.argmax(axis=0)]
 
 
-def labels_to_image(labels: np.ndarray | Tensor) -> Image.Image:
+def labels_to_image(labels: "np.ndarray | Tensor") -> Image.Image:
     """Classes [H, W] -> palette picture: its pixels are the numbers, its palette the official colours.
 
     Raises:
