@@ -1,9 +1,14 @@
 """What programs send to the page, before any handler sees it."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import route_utils
 from gradio.exceptions import Error
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from psp_hub.demo.problems import Problem
 
@@ -35,3 +40,22 @@ class Page(gr.Blocks):
                 f"What was sent does not fit /{name}, which takes {len(block_fn.inputs)} values; "
                 f"client.view_api() lists them. {said}"
             ) from error
+
+
+class UploadParser(route_utils.GradioMultiPartParser):
+    """Gradio's reader of uploads, which leaves nothing of one that was cut off.
+
+    Gradio keeps what came of it for ever, and writes a traceback to the log: enough of them fill the disk.
+    """
+
+    async def parse(self) -> FormData:
+        try:
+            return await super().parse()
+        except ClientDisconnect as error:
+            for file in self._files_to_close_on_error:
+                file.close()
+                Path(file.name).unlink(missing_ok=True)
+            raise HTTPException(400, "The upload was cut off.") from error
+
+
+route_utils.GradioMultiPartParser = UploadParser  # type: ignore[misc]  # there is no other way in

@@ -1,10 +1,15 @@
 """psp_hub.demo.calls: whatever programs send, they are told in a sentence what is wrong with it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import gradio as gr
 import pytest
+from gradio import route_utils
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from psp_hub.demo.page import build_demo
 from psp_hub.demo.problems import Problem
@@ -35,3 +40,26 @@ def test_what_does_not_fit_is_refused_in_a_sentence(demo, data, message):
 def test_what_fits_is_taken(demo):
     (function,) = [fn for fn in demo.fns.values() if fn.api_name == "draw_to_face"]
     assert asyncio.run(demo.preprocess_data(function, [None, 1, 1, 0.5, 1], None)) == [None, 1, 1, 0.5, 1]
+
+
+HEAD = b'--cut\r\nContent-Disposition: form-data; name="files"; filename="face.png"\r\n\r\n'
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_upload_that_is_cut_off_leaves_nothing(tmp_path, whole):
+    """32 clients beside 6,659 of them left 5.5 GB in the folder of the uploads."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield HEAD + bytes(200_000)
+        if not whole:
+            raise ClientDisconnect
+        yield b"\r\n--cut--\r\n"
+
+    headers = Headers({"Content-Type": "multipart/form-data; boundary=cut"})
+    parser = route_utils.GradioMultiPartParser(headers, body(), upload_dir=str(tmp_path), max_file_size=10**6)
+    if whole:
+        assert len(asyncio.run(parser.parse()).getlist("files")) == 1
+    else:
+        with pytest.raises(HTTPException, match="cut off"):
+            asyncio.run(parser.parse())
+    assert len(list(tmp_path.iterdir())) == whole
