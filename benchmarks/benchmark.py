@@ -204,7 +204,7 @@ def training(args: argparse.Namespace) -> None:
 ROWS = (generator, answer, stylegan2, encoder, folder, batches, many, start, training)
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [row.__name__ for row in ROWS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="some of the rows")
@@ -215,7 +215,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num_threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--row", choices=[*names, batch.__name__], help=argparse.SUPPRESS)
     parser.add_argument("--batch_size", type=int, default=1, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(args)
 
 
 def processor() -> str:
