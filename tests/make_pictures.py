@@ -26,8 +26,8 @@ QUALITY = 82
 NUM_VARIATIONS = 3
 STRENGTH = 0.8
 ROWS = (
-    ("sketch", "young-woman"),
-    ("sketch", "child"),
+    ("sketch", "bald-man-with-beard"),
+    ("sketch", "man-with-glasses"),
     ("segmentation", "woman-with-hat"),
     ("segmentation", "man"),
     ("super-resolution", "woman-16px"),

@@ -124,7 +124,7 @@ def test_training_resumes_and_finds_the_ellipse(faces, tmp_path, monkeypatch):
 
     part = [*command, "--output_dir", str(tmp_path / "part")]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_parser, "measure", stop)  # after the state is saved
+        patch.setattr(train_parser, "segmentation_report", stop)  # after the state is saved
         train_parser.main(train_parser.parse_args(part))
     assert train_parser.main(train_parser.parse_args(part)) == whole
     command = [*command[2:6], "--num_faces", "2", "--parser", str(tmp_path / "part" / "parser")]
