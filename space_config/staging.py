@@ -85,7 +85,8 @@ def check_staged(folder: Path) -> None:
             size = path.stat().st_size / 2**20
             raise ValueError(f"{name} has {size:.1f} MiB, expected at most {MAX_FILE_SIZE // 2**20} MiB")
     check_card(folder)
-    required = read_requirements(folder) | {"gradio"}  # of the card's sdk_version
+    # gradio has the card's sdk_version, and brings the server along that it is made of.
+    required = read_requirements(folder) | {"gradio", "starlette"}
     for name, path in files.items():
         for imported in find_imports(path) if path.suffix == ".py" else ():
             if not is_there(imported, folder, required):
