@@ -44,6 +44,9 @@ def make_faces(model: PSPModel, picture: Source, settings: Settings, progress: g
     The face of seed s is painted with seed s, variation i with seed s + i. The files last until the next item is asked
     for: gradio copies them into its cache.
 
+    Args:
+        progress: made by the handler; gradio knows from the context which event it is for.
+
     Raises:
         Problem: the picture cannot be used, or a number is out of range.
     """

@@ -156,13 +156,7 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
     """What makes faces: of a map's file, of what is on the painter, and of a map that the painter starts from."""
 
     def map_to_face(
-        label_map: str | None,
-        order: str,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - that is how gradio finds it
+        label_map: str | None, order: str, seed: float | None, variations: int, strength: float, likeness: float
     ) -> Iterator[Answer]:
         """Turn a label map of a face into a photo.
 
@@ -181,32 +175,16 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
             raise Problem("There is no map yet. Upload one.")
         picture = read_map(label_map, ORDERS[order])
         settings = Settings.checked(seed, variations, strength, likeness)
-        yield from make_faces(model, picture, settings, progress)
+        yield from make_faces(model, picture, settings, gr.Progress())
 
-    def paint_to_face(
-        pad: dict[str, Any] | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Answer]:
+    def paint_to_face(pad: dict[str, Any] | None, *numbers: Any) -> Iterator[Answer]:
         picture = painted_on(pad)
         if picture is None:
             raise Problem("There is nothing on the map yet. Paint hair and skin, or click an example.")
-        settings = Settings.checked(seed, variations, strength, likeness)
-        yield from make_faces(model, picture, settings, progress)
+        yield from make_faces(model, picture, Settings.checked(*numbers), gr.Progress())
 
-    def start_to_face(
-        start: Image.Image,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Answer]:
-        settings = Settings.checked(seed, variations, strength, likeness)
-        yield from make_faces(model, start, settings, progress)
+    def start_to_face(start: Image.Image, *numbers: Any) -> Iterator[Answer]:
+        yield from make_faces(model, start, Settings.checked(*numbers), gr.Progress())
 
     return map_to_face, paint_to_face, start_to_face
 

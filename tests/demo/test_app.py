@@ -7,12 +7,15 @@ import struct
 import urllib.request
 import zlib
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
 import pytest
 import torch
+from gradio.context import LocalContext
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageChops, ImageDraw
@@ -193,6 +196,20 @@ def test_which_picture_is_used(handlers, drawing, on_pad):
         seen(None, None)
     with pytest.raises(Problem, match="Upload one"):
         next(handlers["draw_to_face"](None, 0, 1, 1.0, 1.0))
+
+
+def test_the_page_says_how_far_the_faces_are(handlers, drawing):
+    """As gradio's queue calls a handler: which event it is for lies in the context."""
+    said: list[str] = []
+    queue = SimpleNamespace(set_progress=lambda event, units: said.append(f"{event}: {units[-1].desc}"))
+
+    def ask() -> None:
+        LocalContext.blocks.set(SimpleNamespace(_queue=queue))
+        LocalContext.event_id.set("7")
+        list(handlers["draw_to_face"](drawing, 0, 1, 1.0, 1.0))
+
+    copy_context().run(ask)
+    assert said == ["7: Reading the picture", "7: Painting the face", "7: Painting variation 1 of 1"]
 
 
 @pytest.mark.slow

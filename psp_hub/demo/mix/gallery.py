@@ -36,10 +36,11 @@ def add_gallery(editor: Editor) -> None:
     }
     first = gr.State(0)  # number of the first column's face
 
-    def fill(recipe: Recipe | None, progress: gr.Progress = gr.Progress()) -> Iterator[Updates]:  # noqa: B008
+    def fill(recipe: Recipe | None) -> Iterator[Updates]:
         seed = edits.roll_seed()
         recipes = edits.mixes(recipe or Recipe(), seed)
         pictures: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        progress = gr.Progress()
         progress(0, desc="Painting faces to mix with")
         with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
             for i, (image, _) in enumerate(edits.draw_recipes(editor.painter, recipes, THUMBNAIL)):

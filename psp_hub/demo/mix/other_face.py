@@ -103,13 +103,8 @@ class OtherFace:
             pictures.append(image)
             yield {self.strip: gr.update(value=pictures, visible=True)}
 
-    def show_film(
-        self,
-        start: np.ndarray | None,
-        end: np.ndarray | None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - that is how gradio finds it
-    ) -> Iterator[Updates]:
-        frames = []
+    def show_film(self, start: np.ndarray | None, end: np.ndarray | None) -> Iterator[Updates]:
+        frames, progress = [], gr.Progress()
         progress(0, desc="Painting the film")
         for image, _ in self.draw_between(start, end, FRAMES, FRAME_SIDE):
             frames.append(image)

@@ -26,25 +26,28 @@ def given(photo: str | None) -> str:
     return photo
 
 
-def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Iterator[Any]]]:
-    """What makes faces of files, by task; those of tasks without a model cannot be called."""
+class Endpoints:
+    """What makes faces of files; a method whose task has no model cannot be called."""
 
-    def answer(task: str, crop: Crop, settings: Settings, progress: gr.Progress) -> Iterator[Any]:
+    def __init__(self, models: Mapping[str, PSPModel]):
+        self.models = models
+
+    def by_task(self) -> dict[str, Callable[..., Iterator[Any]]]:
+        """The method that does a task."""
+        return {"inversion": self.reconstruct, "super-resolution": self.upscale, "inpainting": self.fill_in}
+
+    def paint(self, task: str, crop: Crop, settings: Settings) -> Iterator[Any]:
+        """[face, gallery, crop, file of its numbers]"""
+        portrait, progress = Portrait(task, None, crop), gr.Progress()
         with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder, problems():
-            for painting in paint_portrait(models[task], Portrait(task, None, crop), settings, folder, progress):
+            for painting in paint_portrait(self.models[task], portrait, settings, folder, progress):
                 if painting is None:
                     yield gr.skip()
                 else:
                     yield painting.face, painting.gallery, painting.before, painting.latents
 
     def reconstruct(
-        photo: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        steps: int,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - that is how gradio finds it
+        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int
     ) -> Iterator[Any]:
         """Paint the face of a photo anew.
 
@@ -60,16 +63,10 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
             The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
         """
         settings = Settings.checked(seed, variations, strength, likeness, steps)
-        yield from answer("inversion", read_crop(given(photo), "inversion"), settings, progress)
+        yield from self.paint("inversion", read_crop(given(photo), "inversion"), settings)
 
     def upscale(
-        photo: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        steps: int,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int
     ) -> Iterator[Any]:
         """Make a large, sharp picture of a tiny or blurred one of a face. Its details are made up.
 
@@ -85,9 +82,10 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
             The face, its variations, the part of the picture that was used, and the face's numbers (safetensors).
         """
         settings = Settings.checked(seed, variations, strength, likeness, steps)
-        yield from answer("super-resolution", read_crop(given(photo), "super-resolution"), settings, progress)
+        yield from self.paint("super-resolution", read_crop(given(photo), "super-resolution"), settings)
 
     def fill_in(
+        self,
         photo: str | None,
         mask: str | None,
         keep: bool,
@@ -96,7 +94,6 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
         strength: float,
         likeness: float,
         steps: int,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Any]:
         """Fill in a part of the photo of a face.
 
@@ -118,14 +115,12 @@ def face_makers(models: Mapping[str, PSPModel]) -> dict[str, Callable[..., Itera
         if crop.missing is None:
             raise Problem("There is nothing to fill in: give a mask, or make a part of the photo transparent.")
         settings = Settings.checked(seed, variations, strength, likeness, steps, keep)
-        yield from answer("inpainting", crop, settings, progress)
-
-    return {"inversion": reconstruct, "super-resolution": upscale, "inpainting": fill_in}
+        yield from self.paint("inpainting", crop, settings)
 
 
 def add_endpoints(models: Mapping[str, PSPModel]) -> None:
     """Name an endpoint for each task that there is a model for; nothing of them is seen on the page."""
-    makers = face_makers(models)
+    endpoints = Endpoints(models).by_task()
     with gr.Row(visible=False):
         photo, mask, button = PictureFile(label="Photo"), PictureFile(label="Mask"), gr.Button()
         keep = gr.Checkbox(True, label="Keep")
@@ -143,4 +138,4 @@ def add_endpoints(models: Mapping[str, PSPModel]) -> None:
     for task, steps in sliders.items():
         settings = [seed, variations, strength, likeness, steps]
         inputs = [photo, mask, keep, *settings] if task == "inpainting" else [photo, *settings]
-        button.click(makers[task], inputs, outputs, api_name=makers[task].__name__, **WORK)
+        button.click(endpoints[task], inputs, outputs, api_name=endpoints[task].__name__, **WORK)

@@ -83,7 +83,10 @@ def first_settings(
 
 
 class Handlers:
-    """What the events of the page call; `models` by task."""
+    """What the events of the page call; `models` by task.
+
+    `numbers` are what the page's settings hold: seed, variations, strength, likeness.
+    """
 
     def __init__(self, models: Mapping[str, PSPModel], files: Mapping[str, list[str]]):
         self.models, self.files = models, files
@@ -126,64 +129,37 @@ class Handlers:
         """The photo is taken away; the face stays."""
         return [None, None, gr.update(value=None, visible=False), gr.update(value=None, visible=False), TIP]
 
-    def paint(self, portrait: Portrait, settings: Settings, progress: gr.Progress) -> Iterator[Any]:
+    def paint(self, portrait: Portrait, settings: Settings) -> Iterator[Any]:
         """[face, gallery, portrait, file of its numbers]; what has not changed is not sent again."""
+        model, progress = self.models[portrait.task], gr.Progress()
         with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder, problems():
-            for painting in paint_portrait(self.models[portrait.task], portrait, settings, folder, progress):
+            for painting in paint_portrait(model, portrait, settings, folder, progress):
                 if painting is None:
                     yield gr.skip()
                 elif not painting.gallery:
-                    face, there = (
-                        compared(painting.before or painting.face, painting.face),
-                        replace(portrait, ws=painting.ws),
-                    )
+                    face = compared(painting.before or painting.face, painting.face)
+                    there = replace(portrait, ws=painting.ws)
                     yield face, gr.update(value=[], visible=False), there, painting.latents
                 else:
                     yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
 
     def make(
-        self,
-        task: str,
-        crop: Crop | None,
-        pad: dict[str, Any] | None,
-        keep: bool,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        self, task: str, crop: Crop | None, pad: dict[str, Any] | None, keep: bool, *numbers: Any
     ) -> Iterator[Any]:
         """The face of a photo; for inpainting without what is painted over on the pad."""
         if crop is None:
             raise Problem("There is no photo yet. Upload one, or click an example.")
         if task == "inpainting":
             crop = with_painting(crop, pad)
-        settings = first_settings(task, keep, seed, variations, strength, likeness)
-        yield from self.paint(Portrait(task, None, crop), settings, progress)
+        settings = first_settings(task, keep, *numbers)
+        yield from self.paint(Portrait(task, None, crop), settings)
 
-    def make_from_example(
-        self,
-        task: str,
-        crop: Crop,
-        keep: bool,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Any]:
+    def make_from_example(self, task: str, crop: Crop, keep: bool, *numbers: Any) -> Iterator[Any]:
         """Without the pad: what it shows cannot be asked for as soon as it is there."""
-        settings = first_settings(task, keep, seed, variations, strength, likeness)
-        yield from self.paint(Portrait(task, None, crop), settings, progress)
+        settings = first_settings(task, keep, *numbers)
+        yield from self.paint(Portrait(task, None, crop), settings)
 
-    def refine(
-        self,
-        portrait: Portrait | None,
-        crop: Crop | None,
-        keep: bool,
-        steps: int,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Any]:
+    def refine(self, portrait: Portrait | None, crop: Crop | None, keep: bool, steps: int) -> Iterator[Any]:
         """Also for a face from a file, if there is a photo on the tab."""
         if portrait is None:
             raise Problem(NO_FACE)
@@ -191,22 +167,14 @@ class Handlers:
             if crop is None:
                 raise Problem("This face came from a file: upload its photo first.")
             portrait = replace(portrait, crop=crop)
-        yield from self.paint(portrait, Settings.checked(steps=steps, keep=keep), progress)
+        yield from self.paint(portrait, Settings.checked(steps=steps, keep=keep))
 
-    def vary(
-        self,
-        portrait: Portrait | None,
-        keep: bool,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Any]:
+    def vary(self, portrait: Portrait | None, keep: bool, *numbers: Any) -> Iterator[Any]:
         """New variations of the face that is there; how much it is like the photo has been decided."""
         if portrait is None:
             raise Problem(NO_FACE)
-        yield from self.paint(portrait, Settings.checked(seed, variations, strength, keep=keep), progress)
+        seed, variations, strength, _ = numbers
+        yield from self.paint(portrait, Settings.checked(seed, variations, strength, keep=keep))
 
     def repaint(self, portrait: Portrait | None, *settings: Any) -> Iterator[Any]:
         """With the rest of the photo as it is, or as it was painted."""
@@ -215,17 +183,10 @@ class Handlers:
         else:
             yield from self.vary(portrait, *settings)
 
-    def load(
-        self,
-        path: str,
-        task: str,
-        crop: Crop | None,
-        keep: bool,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Any]:
+    def load(self, path: str, task: str, crop: Crop | None, keep: bool) -> Iterator[Any]:
         """A face from a file, beside the photo on the tab."""
         model = self.models.get(task) or next(iter(self.models.values()))
         portrait, note = load_portrait(model, path, crop)
         if note:
             gr.Info(note)
-        yield from self.paint(portrait, Settings(keep=keep), progress)
+        yield from self.paint(portrait, Settings(keep=keep))

@@ -50,12 +50,7 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
     """What makes faces: of a drawing's file, and of what is on the pad."""
 
     def draw_to_face(
-        drawing: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - that is how gradio finds it
+        drawing: str | None, seed: float | None, variations: int, strength: float, likeness: float
     ) -> Iterator[Answer]:
         """Turn a drawing of a face into a photo.
 
@@ -72,21 +67,12 @@ def face_makers(model: PSPModel) -> tuple[Callable[..., Iterator[Answer]], ...]:
         if drawing is None:
             raise Problem("There is no picture yet. Upload one, or click an example.")
         settings = Settings.checked(seed, variations, strength, likeness)
-        yield from make_faces(model, drawing, settings, progress)
+        yield from make_faces(model, drawing, settings, gr.Progress())
 
-    def draw_from_pad(
-        pad: str | None,
-        uploaded: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Answer]:
+    def draw_from_pad(pad: str | None, uploaded: str | None, *numbers: Any) -> Iterator[Answer]:
         drawing = read_pad(pad) or uploaded
         if drawing is None:
             raise Problem("There is no drawing yet. Draw a face first, or click an example.")
-        settings = Settings.checked(seed, variations, strength, likeness)
-        yield from make_faces(model, drawing, settings, progress)
+        yield from make_faces(model, drawing, Settings.checked(*numbers), gr.Progress())
 
     return draw_to_face, draw_from_pad
