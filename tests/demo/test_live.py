@@ -20,7 +20,7 @@ from psp_hub.demo.sketch.live import NOTHING, follow_settings, follow_stroke, pa
 from psp_hub.images.pictures import open_image
 from psp_hub.images.preprocessing import prepare_drawing
 from psp_hub.model import PSPModel
-from tests.browser import drag, open_page, serve
+from tests.browser import ROOT, drag, open_page, serve
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,41 @@ class Pad:
     def drawing(self) -> bytes:
         """What is on the canvas, to the pixel."""
         return bytes(self.canvas.evaluate("canvas => [...new TextEncoder().encode(canvas.toDataURL())]"))
+
+
+PAD_ALONE = """
+import sys
+
+import gradio as gr
+
+from psp_hub.demo.sketch.pad import add_pad
+
+with gr.Blocks() as demo:
+    gr.Checkbox(True, elem_id="live")
+    pad = add_pad("sketch-pad", live="#live input", face="#face")
+    heard = gr.Textbox(elem_id="heard")
+    gr.Button("Forget").click(lambda: None, None, pad)
+    pad.input(lambda drawing, before: f"{before} {len(drawing or '')}", [pad, heard], heard)
+demo.launch(server_port=int(sys.argv[2]), quiet=True, ssr_mode=False, _frontend=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_pad_that_loses_its_value_sends_the_drawing_again(tmp_path):
+    (tmp_path / "pad.py").write_text(PAD_ALONE)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = (str(tmp_path / "pad.py"),)
+    with (
+        serve(log=tmp_path / "log.txt", environment=environment, program=program) as url,
+        open_page(url) as (page, troubles),
+    ):
+        pad, heard = Pad(page), page.locator("#heard textarea")
+        pad.stroke((0.2, 0.2), (0.8, 0.2))
+        page.wait_for_function("document.querySelector('#heard textarea').value.trim()")
+        length = heard.input_value().strip()
+        page.get_by_role("button", name="Forget").click()
+        page.wait_for_function(f"document.querySelector('#heard textarea').value.trim() === '{length} {length}'")
+        assert int(length) > 1000 and not troubles
 
 
 @pytest.mark.slow

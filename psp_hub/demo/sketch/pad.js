@@ -11,6 +11,7 @@ const canvas = find('canvas'), paper = canvas.getContext('2d');
 const photo = find('.photo'), file = find('input[type=file]'), size = find('.size'), message = find('.message');
 const sent = Object.assign(document.createElement('canvas'), {width: SIDE, height: SIDE});
 const picture = sent.getContext('2d', {willReadFrequently: true});
+let drawing = null;  // what props.value has to be
 let steps = [];  // strokes {erase, width, points}, and {clear: true}
 let undone = [];
 let stroke = null, pointer = null;
@@ -49,11 +50,21 @@ function send() {
   picture.fillStyle = 'white';
   picture.fillRect(0, 0, SIDE, SIDE);
   picture.drawImage(canvas, 0, 0, SIDE, SIDE);
-  props.value = isBlank() ? null : sent.toDataURL('image/png');
-  if (!document.querySelector(props.live)?.checked) return;
+  drawing = isBlank() ? null : sent.toDataURL('image/png');
+  tell();
+}
+
+function tell() {
+  props.value = drawing;
+  const live = document.querySelector(props.live);
+  if (!live && element.isConnected) setTimeout(tell, 100);  // the rest of the page comes later
+  if (!live?.checked) return;
   trigger('edit');
   trigger('input');
 }
+
+// While the page comes together, gradio may give each part its first value once more, and a stroke would be forgotten.
+watch('value', () => { if ((props.value || null) !== drawing) tell(); });
 
 function showState() {
   find('[data-do=undo]').disabled = !steps.length;
