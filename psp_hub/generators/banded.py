@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psp_hub.generators.mapping import LEAKY_SLOPE
-from psp_hub.layers import inverse_haar
 
 if TYPE_CHECKING:
     from psp_hub.generators.mobile_stylegan import StyledConv, SynthesisBlock, SynthesisNetwork
@@ -104,15 +103,11 @@ def fold(conv: "StyledConv", w: Tensor, noise: Tensor | None, size: int, order: 
 
 
 def fold_block(
-    block: "SynthesisBlock", ws: Tensor, noises: list[Tensor | None], size: int, scale: int, last: bool
+    block: "SynthesisBlock", ws: Tensor, noises: list[Tensor | None], size: int, scale: int, order: Tensor | None
 ) -> BlockWeights:
-    """The weights of a block for styles ws [1, 2, w_dim], whose output has `size` pixels.
-
-    Unless it is the last, the bands of its output are apart.
-    """
+    """The weights of a block for styles ws [1, 2, w_dim], whose output has `size` pixels, in an order of channels."""
     up = block.up(ws[:, 0]) / 2  # [1, 4C, 1, 1]
     up = up[:, bands_apart(up.shape[1], ws.device)] if scale == 2 else up[:, : up.shape[1] // 4]
-    order = None if last else bands_apart(block.conv2.conv.out_channels, ws.device)
     conv1 = fold(block.conv1, ws[:, 0], noises[0], size)
     return BlockWeights(up, conv1, fold(block.conv2, ws[:, 1], noises[1], size, order), scale)
 
@@ -150,12 +145,12 @@ def convolve(x: Tensor, weights: ConvWeights, first: int, last: int, height: int
 def run_block(x: Tensor, weights: BlockWeights, sink: Sink) -> None:
     """A synthesis block, band by band: x [1, 4C, H, W], bands apart -> rows of [1, C_out, sH, sW] for `sink`.
 
-    s is the block's scale.
+    s is the block's scale. Where it is 1, the first band of x, [1, C, H, W], is enough.
     """
     (height, width), scale, halo = x.shape[2:], weights.scale, 2 // weights.scale
     row_bytes = scale**2 * width * len(weights.conv2.pointwise) * x.element_size()  # of output, for a row of input
     rows = min(height, max(1, BAND_BYTES // row_bytes))
-    buffer = empty((1, x.shape[1] // 4, scale * min(height, rows + 2 * halo), scale * width), x)
+    buffer = empty((1, len(weights.conv1.depthwise), scale * min(height, rows + 2 * halo), scale * width), x)
     for first in range(0, height, rows):
         last = min(first + rows, height)
         top, bottom = max(first - halo, 0), min(last + halo, height)
@@ -168,13 +163,6 @@ def run_block(x: Tensor, weights: BlockWeights, sink: Sink) -> None:
         features, start, end = convolve(features, weights.conv2, start, end, scale * height)
         # At a border of the picture a row or two more are known than this band is to give.
         sink(features[:, :, scale * first - start : scale * last - start], scale * first, scale * last)
-
-
-def run_small_block(x: Tensor, block: "SynthesisBlock", ws: Tensor, noises: list[Tensor | None]) -> Tensor:
-    """`SynthesisBlock.forward` with noise that is there: x [1, 4C, H, W], ws [1, 2, w_dim] -> [1, C_out, 2H, 2W]."""
-    x = inverse_haar(x * block.up(ws[:, 0]))  # [1, C, 2H, 2W]
-    x = block.conv1.convolve(x, ws[:, 0], noises[0])  # [1, C_out, 2H, 2W]
-    return block.conv2.convolve(x, ws[:, 1], noises[1])
 
 
 def image_weights(network: "SynthesisNetwork", w: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,14 +198,19 @@ def draw_picture(
     for i, block in enumerate(cast("list[SynthesisBlock]", network.blocks)):
         size = min(2 * x.shape[-1], largest)
         is_last = i == len(network.blocks) - 1
+        low_pass = size == largest and not is_last  # all that the next block, a preview at the same size, reads
         styles, own = ws[:, 2 * i + 1 : 2 * i + 3], noises[2 * i + 1 : 2 * i + 3]
         if not apart and not is_last and size == block.conv1.noise.shape[-1] <= SMALL:
-            x = run_small_block(x, block, styles, own)  # [1, C, size, size]
+            x = block.run(x, styles, own, low_pass)  # [1, C, size, size]
+            apart = low_pass
             continue
         if not apart:
             x = x[:, bands_apart(x.shape[1], x.device)].contiguous(memory_format=torch.channels_last)
             apart = True
-        weights = fold_block(block, styles, own, size, size // x.shape[-1], is_last)
+        order = None if is_last else bands_apart(block.conv2.conv.out_channels, x.device)
+        if order is not None and low_pass:
+            order = order[: block.num_low_pass]
+        weights = fold_block(block, styles, own, size, size // x.shape[-1], order)
         if is_last:
             run_block(x, weights, write_image)
             break

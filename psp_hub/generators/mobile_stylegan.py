@@ -40,14 +40,14 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
         return self.convolve(x, w, self.make_noise(len(x), noise_mode, generator))
 
-    def convolve(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """x [N, C_in, H, W], w [N, w_dim], noise [1 or N, 1, H, W] -> [N, C_out, H, W]."""
+    def convolve(self, x: Tensor, w: Tensor, noise: Tensor | None, channels: int | None = None) -> Tensor:
+        """x [N, C_in, H, W], w [N, w_dim], noise [1 or N, 1, H, W] -> [N, C_out, H, W], or its first `channels`."""
         x = x * self.modulation(w)  # [N, C_in, H, W]
         if self.depthwise is not None:
             x = self.depthwise(x)
-        x = self.conv(x)  # [N, C_out, H, W]
+        x = self.mix(x, channels)  # [N, C_out, H, W]
         if noise is not None:
-            x = x.add_(noise)
+            x = x.add_(noise.to(x.dtype))  # under autocast, adding float32 would take two copies of x
         return F.leaky_relu_(x, LEAKY_SLOPE)
 
     def make_noise(self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor | None:
@@ -60,11 +60,20 @@ class StyledConv(nn.Module):
         shape, device = (number, *self.noise.shape[1:]), generator.device if generator else "cpu"
         return torch.randn(shape, generator=generator, device=device).to(self.noise) * self.noise.std()
 
-    def preview(self, x: Tensor, w: Tensor) -> Tensor:
+    def mix(self, x: Tensor, channels: int | None) -> Tensor:
+        """The convolution, or the first `channels` of what it gives."""
+        if channels is None:
+            return self.conv(x)
+        bias = None if self.conv.bias is None else self.conv.bias[:channels]
+        return F.conv2d(x, self.conv.weight[:channels], bias, padding=self.conv.padding)
+
+    def preview(self, x: Tensor, w: Tensor, channels: int | None = None) -> Tensor:
         """The same for the means of squares of pixels, [N, C_in, h, w] -> [N, C_out, h, w]; with the stored noise."""
         side = self.noise.shape[-1] // x.shape[-1]  # of the squares
         x = F.conv2d(x * self.modulation(w), self.preview_kernel(side), padding=1, groups=x.shape[1])
-        return F.leaky_relu_(self.conv(x).add_(F.avg_pool2d(self.noise, side)), LEAKY_SLOPE)
+        noise = F.avg_pool2d(self.noise, side)
+        x = self.mix(x, channels)
+        return F.leaky_relu_(x.add_(noise.to(x.dtype)), LEAKY_SLOPE)
 
     def preview_kernel(self, side: int) -> Tensor:
         """The depthwise kernel for the means of squares of `side` pixels, a power of two; [C_in, 1, 3, 3]."""
@@ -98,15 +107,36 @@ class SynthesisBlock(nn.Module):
         self.conv2 = StyledConv(out_channels, out_channels, size, w_dim)
 
     def forward(self, x: Tensor, ws: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
-        x = inverse_haar(x * self.up(ws[:, 0]))  # [N, C_in / 4, 2H, 2W]
-        x = self.conv1(x, ws[:, 0], noise_mode, generator)  # [N, C_out, 2H, 2W]
-        return self.conv2(x, ws[:, 1], noise_mode, generator)
+        noises = [conv.make_noise(len(x), noise_mode, generator) for conv in (self.conv1, self.conv2)]
+        return self.run(x, ws, noises)
 
-    def preview(self, x: Tensor, ws: Tensor) -> Tensor:
-        """At the size of `x`: of the Haar transform only the low-pass band, which is twice the mean of squares."""
-        channels = x.shape[1] // 4
+    def run(self, x: Tensor, ws: Tensor, noises: list[Tensor | None], low_pass: bool = False) -> Tensor:
+        """x [N, C_in, H, W], ws [N, 2, w_dim] -> [N, C_out, 2H, 2W].
+
+        Args:
+            noises: of the two convolutions, [1 or N, 1, 2H, 2W]; None adds nothing.
+            low_pass: give the channels alone that `preview` of the next block reads, the first quarter.
+        """
+        x = inverse_haar(x * self.up(ws[:, 0]))  # [N, C_in / 4, 2H, 2W]
+        x = self.conv1.convolve(x, ws[:, 0], noises[0])  # [N, C_out, 2H, 2W]
+        return self.conv2.convolve(x, ws[:, 1], noises[1], self.num_low_pass if low_pass else None)
+
+    @property
+    def num_low_pass(self) -> int:
+        """How many channels of the output are the low-pass band of the next inverse Haar transform."""
+        return self.conv2.conv.out_channels // 4
+
+    def preview(self, x: Tensor, ws: Tensor, low_pass: bool = False) -> Tensor:
+        """At the size of `x`: of the Haar transform only the low-pass band, which is twice the mean of squares.
+
+        Args:
+            x: [N, C_in, H, W], or the low-pass band alone, [N, C_in / 4, H, W].
+            low_pass: as in `run`.
+        """
+        channels = self.conv1.conv.in_channels  # C_in / 4
         x = x[:, :channels] * self.up(ws[:, 0])[:, :channels] / 2
-        return self.conv2.preview(self.conv1.preview(x, ws[:, 0]), ws[:, 1])
+        x = self.conv1.preview(x, ws[:, 0])  # [N, C_out, H, W]
+        return self.conv2.preview(x, ws[:, 1], self.num_low_pass if low_pass else None)
 
 
 class SynthesisNetwork(Synthesis):
@@ -177,7 +207,11 @@ class SynthesisNetwork(Synthesis):
         x = self.conv(x, ws[:, 0], "const", None)  # [N, C, 4, 4]
         for i, block in enumerate(cast(Iterable[SynthesisBlock], self.blocks)):
             styles = ws[:, 2 * i + 1 : 2 * i + 3]
-            x = block(x, styles, "const", None) if x.shape[-1] < largest else block.preview(x, styles)
+            low_pass = 2 * x.shape[-1] >= largest and i < len(self.blocks) - 1  # what the next block reads
+            if x.shape[-1] < largest:
+                x = block.run(x, styles, [block.conv1.noise, block.conv2.noise], low_pass)
+            else:
+                x = block.preview(x, styles, low_pass)
         bands = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, largest, largest], low-pass first
         return inverse_haar(bands) if rough else bands[:, :3] / 2
 

@@ -29,25 +29,30 @@ class IdentityLoss(Frozen):
         self.eval()
 
     @torch.no_grad()
-    def others(self, targets: Tensor) -> Tensor:
-        """For each of N targets [N, 3, 256, 256] the mean vector [N, D] of the others; 0 if it is alone."""
-        return mean_of_others(self.recogniser.embed(targets))
+    def embed(self, targets: Tensor) -> Tensor:
+        """The vectors [N, D] of targets [N, 3, 256, 256], which are wanted."""
+        return self.recogniser.embed(targets)
 
     def forward(
-        self, outputs: Tensor, targets: Tensor, inputs: Tensor | None = None, others: Tensor | None = None
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        inputs: Tensor | None = None,
+        wanted: Tensor | None = None,
+        others: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The loss, and how much closer to the target's person the answer is than the input was.
 
         Args:
             outputs, targets: aligned faces [N, 3, 256, 256] in [-1, 1].
             inputs: photos of the same form, for tasks that have some.
-            others: of the whole batch, if these are a part of one; for `contrast`.
+            wanted: `embed` of the targets, [N, D], if it is known.
+            others: `mean_of_others` of the whole batch, if these are a part of one; for `contrast`.
 
         Returns:
             Loss [] and, for the log, mean of cos(output, target) - cos(input, target) [] (None without `inputs`).
         """
-        with torch.no_grad():
-            wanted = self.recogniser.embed(targets)  # [N, D]
+        wanted = self.embed(targets) if wanted is None else wanted  # [N, D]
         answered = self.recogniser.embed(outputs)
         similarity = (answered * wanted).sum(dim=1)  # [N]
         loss = (1 - similarity).mean()

@@ -11,7 +11,7 @@ from torch.autograd.function import FunctionCtx
 from psp_hub.generators.base import Generator
 from psp_hub.tasks import LOSSES
 from training.losses.attributes import AttributeLoss
-from training.losses.identity import IdentityLoss, StyleIdentityLoss
+from training.losses.identity import IdentityLoss, StyleIdentityLoss, mean_of_others
 from training.losses.layout import LayoutLoss
 from training.losses.pixels import l2
 from training.losses.regularisation import w_norm
@@ -20,6 +20,7 @@ from training.networks.arcface import CROP
 from training.networks.frozen import Frozen
 from training.networks.perceptual import PerceptualDistance
 from training.networks.small_generator import SmallSynthesis
+from training.run.distributed import process_mean
 
 IMAGE_LOSSES = ("l2", "lpips", "id", "l2_crop", "lpips_crop")
 # The network that a loss needs: a field of `LossNetworks`.
@@ -166,19 +167,35 @@ class TrainingLosses(Frozen):
 
         With a `decode_batch_size`, each slice of the batch is drawn, compared and followed back to the styles before
         the next one. Image losses are means over the batch, so that values and gradients of the slices add up.
+
+        Inputs that say something of attributes are left out: they are drawings in symbols, which do not show this
+        picture's person, and often ask for another face than the picture has.
         """
+        batch = {name: batch[name] for name in ("input", "image", "said") if name in batch}
+        if "said" in batch:
+            shown = batch.pop("said").isnan().all(dim=1)  # [N]
+            count = shown.sum()
+            delta, batch = delta[shown], {name: value[shown] for name, value in batch.items()}
+            share = count / process_mean(count.float()).clamp(min=1)
+            if not count:
+                return delta.sum(), {self.part_name(name): share for name in IMAGE_LOSSES if name in self.weights}
+            loss, figures = self.sliced_sum(delta, batch)
+            return share * loss, figures
+        return self.sliced_sum(delta, batch)
+
+    def sliced_sum(self, delta: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `drawn_sum`, of all of a batch: `input` and `image`."""
         n, size = len(delta), self.decode_batch_size or len(delta)
+        if "id" in self.weights:
+            batch["wanted"] = self.identity.embed(self.coarse(batch["image"]))
+            batch["others"] = mean_of_others(batch["wanted"])
         if size >= n:
             return self.decoded_loss(delta, batch)
-        names = ["input", "image"]
-        if "id" in self.weights and self.identity.contrast:
-            batch = {**batch, "others": self.identity.others(self.coarse(batch["image"]))}
-            names.append("others")
         total, figures, gradients = torch.zeros_like(delta[0, 0, 0]), {}, []
         for start in range(0, n, size):
             rows = slice(start, start + size)
             some = delta[rows].detach().requires_grad_(delta.requires_grad and torch.is_grad_enabled())
-            loss, values = self.decoded_loss(some, {name: batch[name][rows] for name in names})
+            loss, values = self.decoded_loss(some, {name: value[rows] for name, value in batch.items()})
             share = len(some) / n
             if some.requires_grad:
                 gradients.append(torch.autograd.grad(share * loss, some)[0])
@@ -228,7 +245,9 @@ class TrainingLosses(Frozen):
         if "id" in self.weights:
             is_photo = batch["input"].shape[1] == 3
             inputs = batch["input"] if is_photo else None
-            losses["id"], improvement = self.identity(outputs, targets, inputs, batch.get("others"))
+            losses["id"], improvement = self.identity(
+                outputs, targets, inputs, batch.get("wanted"), batch.get("others")
+            )
             if improvement is not None:
                 figures["id_improve"] = improvement
         return losses, figures

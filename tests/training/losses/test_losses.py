@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from psp_hub.latents import random_z
 from tests.golden_weights import relative_error
 from training.losses import Drawing, LossNetworks, TrainingLosses, WError
-from training.losses.identity import IdentityLoss, StyleIdentityLoss
+from training.losses.identity import IdentityLoss, StyleIdentityLoss, mean_of_others
 from training.losses.pixels import l2
 from training.losses.regularisation import w_norm
 from training.networks.identity import IdentityFromW
@@ -203,7 +203,8 @@ def test_likeness_to_others_counts_against_an_answer(recogniser):
     expected = sum(1 - cosines[i, i] + 0.4 * (cosines[i].sum() - cosines[i, i]) / 2 for i in range(3)) / 3
     loss = IdentityLoss(recogniser, contrast=0.4)
     assert loss(x, y)[0].item() == pytest.approx(expected.item(), abs=1e-6)
-    parts = [loss(x[i : i + 1], y[i : i + 1], None, loss.others(y)[i : i + 1])[0].item() for i in range(3)]
+    others = mean_of_others(loss.embed(y))
+    parts = [loss(x[i : i + 1], y[i : i + 1], None, None, others[i : i + 1])[0].item() for i in range(3)]
     assert sum(parts) / 3 == pytest.approx(expected.item(), abs=1e-6), "in parts of a batch"
     alone = IdentityLoss(recogniser)(x[:1], y[:1])[0].item()
     assert loss(x[:1], y[:1])[0].item() == pytest.approx(alone, abs=1e-6), "nobody else is there"
@@ -386,3 +387,23 @@ def test_a_few_pictures_at_a_time_give_the_same(make_losses, two, pictures):
     torch.testing.assert_close(same_parts, parts)
     with torch.no_grad():
         torch.testing.assert_close(losses(delta, batch)[0], total)
+
+
+@pytest.mark.parametrize("size", [None, 1])
+def test_drawings_in_symbols_are_not_compared(make_losses, two, pictures, size):
+    losses = make_losses(l2=1, id=0.5)
+    losses.decode_batch_size = size
+    nothing = torch.full((2, 3), float("nan"))
+    whole, parts = losses(two, {**pictures, "said": nothing})
+    plain, _ = losses(two, pictures)
+    torch.testing.assert_close(whole, plain)
+    said = nothing.clone()
+    said[0, 1] = 1
+    loss, figures = losses(two, {**pictures, "said": said})
+    alone, _ = losses(two[1:], {name: value[1:] for name, value in pictures.items()})
+    torch.testing.assert_close(loss, alone)
+    assert reached(loss, two) == [False, True]
+    said[1, 0] = 0
+    loss, empty = losses(two, {**pictures, "said": said})
+    assert loss == 0 and reached(loss, two) == [False, False]
+    assert {name for name in parts if name != "id_improve"} == empty.keys() and not any(empty.values())
