@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from psp_hub.alignment.face_detector import FaceDetector
-from psp_hub.alignment.ffhq_crop import Corners, Points, crop_corners, warp
+from psp_hub.alignment.ffhq_crop import Corners, Points, crop_corners, picture_corners, warp
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.face_classes import CLASS_NAMES
@@ -77,11 +77,14 @@ class Aligned:
         image: RGB, square, with the face where those of the training pictures are.
         faces: how many were found in the photo.
         face: the one that was cut out.
+        corners: of the part of the photo that the image shows, as `paste_back` takes them: those of the face, or of
+            the whole photo if that was aligned already.
     """
 
     image: Image.Image
     faces: int
     face: Face
+    corners: Corners
 
 
 @cache
@@ -161,15 +164,17 @@ def align_face(
         raise ValueError(
             "The face is cut off at the border of the photo. Take one that shows both eyes and the mouth."
         )
-    image = photo.resize((size, size), Image.Resampling.LANCZOS) if aligned else warp(photo, face.corners, size)
-    return Aligned(image, count, face)
+    if aligned:
+        image, corners = photo.resize((size, size), Image.Resampling.LANCZOS), picture_corners(photo.size)
+    else:
+        image, corners = warp(photo, face.corners, size), face.corners
+    return Aligned(image, count, face, corners)
 
 
 def is_aligned(photo: Image.Image, face: Face) -> bool:
     """Whether the whole photo is the square to cut out, as exactly as that can be known: less so with hidden parts."""
-    width, height = photo.size
-    own = np.array([[0, 0], [0, height], [width, height], [width, 0]])
-    return bool(np.linalg.norm(face.corners - own, axis=1).max() <= SAME * (1 + face.hidden) * max(width, height))
+    away = np.linalg.norm(face.corners - picture_corners(photo.size), axis=1).max()
+    return bool(away <= SAME * (1 + face.hidden) * max(photo.size))
 
 
 def fill(photo: Image.Image, missing: Image.Image) -> Image.Image:
@@ -230,11 +235,7 @@ def whole_picture(photo: Image.Image) -> Face:
     """The middle of the photo as if it were an aligned face."""
     side = min(photo.size)
     corner = (np.array(photo.size) - side) / 2
-    return Face(
-        corner + USUAL_POINTS * side / ENCODER_SIZE,
-        corner + np.array([[0, 0], [0, side], [side, side], [side, 0]], float),
-        0.0,
-    )
+    return Face(corner + USUAL_POINTS * side / ENCODER_SIZE, corner + picture_corners((side, side)), 0.0)
 
 
 def look_closer(photo: Image.Image, face: Face, parser: FaceParser) -> Face | None:

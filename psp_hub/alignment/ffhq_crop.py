@@ -26,6 +26,12 @@ def crop_corners(points: Points) -> Corners:
     return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
 
 
+def picture_corners(size: tuple[int, int]) -> Corners:
+    """Those of a whole picture."""
+    width, height = size
+    return np.array([[0, 0], [0, height], [width, height], [width, 0]], float)
+
+
 def warp(photo: Image.Image, corners: Corners, size: int) -> Image.Image:
     """The square with these corners as an upright picture; outside of the photo its reflection, fading into a blur.
 

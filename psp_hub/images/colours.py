@@ -3,11 +3,15 @@
 import io
 import logging
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL.ImageCms import ImageCmsTransform
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,30 @@ def to_srgb(image: Image.Image) -> Image.Image:
         converted = image.copy()
     converted.info = info if "transparency" not in info or converted.mode == image.mode else {}
     return converted
+
+
+def to_srgb_and_back(image: Image.Image, modes: Sequence[str]) -> tuple[Image.Image, Convert]:
+    """A picture with its colours, and what brings RGB pictures in sRGB to them.
+
+    A picture that has one of these modes is not changed, apart from the profile that says what a PNG says, if there is
+    a way back to its colours; others are converted to sRGB.
+    """
+    same: Convert = lambda picture: picture  # noqa: E731
+    if image.mode not in modes or not any(key in image.info for key in KEYS):
+        return to_srgb(image), same
+    try:
+        profile = profile_of(image)
+        is_grey = image.mode in ("L", "LA")
+        if profile is None or converter(profile, "L" if is_grey else "RGB") is None:
+            return image, same
+        if is_grey:
+            return to_srgb(image), same
+        back = back_converter(profile)
+    except (ValueError, OSError):  # to_srgb says why
+        return to_srgb(image), same
+    image = image.copy()
+    image.info = {key: value for key, value in image.info.items() if key not in KEYS} | {"icc_profile": profile}
+    return image, back
 
 
 def profile_of(image: Image.Image) -> bytes | None:
@@ -153,12 +181,7 @@ def converter(profile: bytes, kind: str) -> Convert | None:
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-
-    def change(image: Image.Image) -> Image.Image:
-        converted = ImageCms.applyTransform(image, transform)
-        assert converted is not None  # noqa: S101 - only with inPlace, which it is not
-        return converted
-
+    change = by(transform)
     if kind == "CMYK":
         return change
     levels = np.arange(256, dtype=np.uint8)[None] if kind == "L" else np.linspace(0, 255, 9).round().astype(np.uint8)
@@ -171,3 +194,32 @@ def converter(profile: bytes, kind: str) -> Convert | None:
     colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
     changed = np.asarray(change(Image.fromarray(colours)))
     return None if np.abs(changed.astype(int) - colours).max() <= NO_CHANGE else change
+
+
+@lru_cache(maxsize=16)
+def back_converter(profile: bytes) -> Convert:
+    """What brings RGB pictures in sRGB to the colours of an RGB profile.
+
+    Raises:
+        ValueError, OSError: the profile is broken, for other kinds of colours, or for one direction only.
+    """
+    from PIL import ImageCms
+
+    transform = ImageCms.buildTransform(
+        *(ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(profile)), "RGB", "RGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    return by(transform)
+
+
+def by(transform: "ImageCmsTransform") -> Convert:
+    """A transform of ImageCms as a function."""
+    from PIL import ImageCms
+
+    def change(image: Image.Image) -> Image.Image:
+        converted = ImageCms.applyTransform(image, transform)
+        assert converted is not None  # noqa: S101 - only with inPlace, which it is not
+        return converted
+
+    return change
