@@ -4,13 +4,16 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from psp_hub.cli.files import find_latents, plan
+from psp_hub.alignment.cut_out import cut_out
+from psp_hub.cli.files import check_outputs, find_latents, find_partners, plan
 from psp_hub.cli.options import DEFAULT_TASK
 from psp_hub.cli.pipeline import Write, run_all
-from psp_hub.cli.translate import check_seed, draw_faces, variations
+from psp_hub.cli.translate import Given, check_seed, draw_faces, is_small, variations
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
+from psp_hub.images.pictures import open_image
 from psp_hub.latents_file import Latents, load_latents
+from psp_hub.tasks import TASKS
 
 
 def decode(options: argparse.Namespace) -> int:
@@ -24,6 +27,10 @@ def decode(options: argparse.Namespace) -> int:
             return 1
 
     jobs = plan(options.input, options.output, find_latents, count)
+    photos = find_partners(options.paste_back, jobs, "photo") if options.paste_back else {}
+    check_outputs(jobs, photos.values())
+    if options.face is not None and (not photos or options.face == "all"):
+        raise ValueError("--face is the number of a face in the photo of --paste-back")
     generators: dict[str, Generator] = {}
 
     def draw_all(source: Path, found: Latents, targets: list[Path]) -> Iterator[Write]:
@@ -32,10 +39,22 @@ def decode(options: argparse.Namespace) -> int:
             generators[name] = load_generator(name)
         found = load_latents(source, generators[name])
         task = found.metadata.get("task", DEFAULT_TASK)
-        styles = (ws for face in found.ws.split(1) for ws in variations(face, generators[name], task, options))
-        return draw_faces(styles, generators[name], targets)
+        styles = ([ws] for face in found.ws.split(1) for ws in variations(face, generators[name], task, options))
+        given = place_in(photos[source], task, options.face) if photos else None
+        return draw_faces(styles, generators[name], targets, given)
 
     return run_all(jobs, load_latents, draw_all, "file")
+
+
+def place_in(photo: Path, task: str, which: int | None) -> Given:
+    """Where in a photo a face goes back: where `translate` cuts it out.
+
+    Raises:
+        ValueError: a file that cannot be used, or not the face in it that is asked for.
+    """
+    picture = open_image(photo, keep_mode=True)
+    masked = task in TASKS and TASKS[task].input_kind == "masked"
+    return Given(cut_out(picture, small=is_small(task), masked=masked, which=which), picture)
 
 
 def generator_of(found: Latents) -> str:

@@ -65,24 +65,27 @@ def find_latents(folder: Path) -> list[Path]:
     return found
 
 
-def find_masks(masks: Path, pictures: Iterable[Path]) -> dict[Path, Path]:
-    """The mask of each picture: a file for all of them, or those of the same names in a folder, suffixes apart.
+def find_partners(partners: Path, inputs: Iterable[Path], noun: str) -> dict[Path, Path]:
+    """The picture that goes with each input: a file for all, or those of the same names in a folder, suffixes apart.
+
+    Args:
+        noun: what messages call such a picture.
 
     Raises:
-        ValueError: no such file or folder, or a picture without exactly one mask.
+        ValueError: no such file or folder, or an input without exactly one picture.
     """
-    if not masks.exists():
-        raise ValueError(f"there is no mask file or folder {masks}")
-    if masks.is_file():
-        return dict.fromkeys(pictures, masks)
+    if not partners.exists():
+        raise ValueError(f"there is no {noun} file or folder {partners}")
+    if partners.is_file():
+        return dict.fromkeys(inputs, partners)
     by_name: dict[str, list[Path]] = {}
-    for mask in find_pictures(masks):
-        by_name.setdefault(mask.stem, []).append(mask)
-    for picture in pictures:
-        if len(found := by_name.get(picture.stem, [])) != 1:
+    for partner in find_pictures(partners):
+        by_name.setdefault(partner.stem, []).append(partner)
+    for source in inputs:
+        if len(found := by_name.get(source.stem, [])) != 1:
             said = ", ".join(map(str, found)) or "none"
-            raise ValueError(f"the masks of {picture} in {masks} are {said}, expected one named {picture.stem}")
-    return {picture: by_name[picture.stem][0] for picture in pictures}
+            raise ValueError(f"the {noun}s of {source} in {partners} are {said}, expected one named {source.stem}")
+    return {source: by_name[source.stem][0] for source in inputs}
 
 
 def file_id(path: Path) -> tuple[int, int] | None:

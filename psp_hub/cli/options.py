@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_TASK = "sketch"
 MAX_VARIATIONS = 10_000
 MAX_STEPS = 10_000
+MAX_FACES = 1_000
 
 
 def number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
@@ -30,6 +31,20 @@ def number(kind: type[int] | type[float], low: float, high: float) -> Callable[[
 
     parse.__name__ = kind.__name__  # for argparse's own message
     return parse
+
+
+def face_number(text: str) -> int | str:
+    """The argparse type of `--face`."""
+    return text if text == "all" else int(number(int, 1, MAX_FACES)(text))
+
+
+def add_face(parser: argparse.ArgumentParser, more: str = "") -> None:
+    parser.add_argument(
+        "--face",
+        type=face_number,
+        metavar="N",
+        help=f"the face with this number, counted from the left{more} (default: the largest)",
+    )
 
 
 def add_translate(subparsers: "Subparsers") -> None:
@@ -67,6 +82,12 @@ def add_translate(subparsers: "Subparsers") -> None:
         action=argparse.BooleanOptionalAction,
         help="cut the largest face out of a photo as training has it, or leave the photo as it is (default: cut it "
         "out, but use small square pictures for super-resolution as they are)",
+    )
+    add_face(parser, ", or all of them, with --paste-back")
+    parser.add_argument(
+        "--paste-back",
+        action="store_true",
+        help="put the face back where it was cut out: write IN with the new face in it",
     )
     parser.add_argument(
         "--refine",
@@ -126,6 +147,13 @@ def add_decode(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--generator", metavar="GENERATOR", help="the one they are for: a built-in name, a folder, or owner/name"
     )
+    parser.add_argument(
+        "--paste-back",
+        type=Path,
+        metavar="PHOTO",
+        help="put the face back into the photo that it was made of, or into that of the same name in a folder",
+    )
+    add_face(parser)
     add_variations(parser, "draw colours and light at random")
 
 

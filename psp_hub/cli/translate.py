@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -12,13 +13,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub import latents
-from psp_hub.alignment.cut_out import SMALL_NOTE, cut_out
+from psp_hub.alignment import paste_back
+from psp_hub.alignment.cut_out import SMALL_NOTE, CutOut, cut_out
 from psp_hub.cli.files import (
     LATENTS_SUFFIX,
     check_outputs,
     check_parts,
     find_inputs,
-    find_masks,
+    find_partners,
     plan,
     write_png,
 )
@@ -27,7 +29,7 @@ from psp_hub.cli.output import say
 from psp_hub.cli.pipeline import Write, run_all
 from psp_hub.config import PSPConfig
 from psp_hub.generators.base import Generator
-from psp_hub.images.masks import with_hole
+from psp_hub.images.masks import transparent_part, with_hole
 from psp_hub.images.part_masks import merge_parts
 from psp_hub.images.preprocessing import open_image, prepare_labels, tensor_to_images
 from psp_hub.latents_file import save_latents
@@ -39,9 +41,20 @@ from psp_hub.tasks import TASKS, mixed_groups
 PHOTO_KINDS = ("photo", "masked")  # kinds of input with a face to cut out
 
 
-def read_input(
-    files: Sequence[Path], options: argparse.Namespace, mask: Path | None, config: PSPConfig
-) -> Image.Image:
+@dataclass(frozen=True)
+class Given:
+    """What is read of an input.
+
+    Args:
+        cuts: one, or the faces of a photo, from left to right: what the model sees.
+        photo: that the answers go back into, in the mode of its file; None if they stay for themselves.
+    """
+
+    cuts: Sequence[CutOut]
+    photo: Image.Image | None = None
+
+
+def read_input(files: Sequence[Path], options: argparse.Namespace, mask: Path | None, config: PSPConfig) -> Given:
     """What the model is given of a file, or of the masks of the parts of a face.
 
     Args:
@@ -51,29 +64,31 @@ def read_input(
         config: of the model.
 
     Raises:
-        ValueError: a file that cannot be used, or no face in it.
+        ValueError: a file that cannot be used, or not the face in it that is asked for.
     """
     if len(files) > 1:
-        return merge_parts(files)
+        return Given([CutOut(merge_parts(files))])
     (source,) = files
     picture = open_image(source, keep_mode=True)
     if options.label_order is not None:
-        return prepare_labels(picture, options.label_order)
+        return Given([CutOut(prepare_labels(picture, options.label_order))])
     if config.input_kind not in PHOTO_KINDS:
-        return picture
-    hole = None if mask is None else open_image(mask, keep_mode=True)
+        return Given([CutOut(picture)])
+    hole, photo = None if mask is None else open_image(mask, keep_mode=True), picture if options.paste_back else None
+    small, masked = is_small(config.task), config.input_kind == "masked"
     if options.align is False:
         if picture.width != picture.height:
             say(f"{source}: {picture.width} x {picture.height} pixels are stretched to a square", sys.stderr)
-        return picture if hole is None else with_hole(picture, hole)
-    small, masked = is_small(config.task), config.input_kind == "masked"
+        seen = picture if hole is None else with_hole(picture, hole)
+        return Given([CutOut(seen, missing=transparent_part(seen) if masked and options.paste_back else None)], photo)
+    always, which = bool(options.align), options.face
     try:
-        cut = cut_out(picture, small=small, masked=masked, mask=hole, always=bool(options.align))
+        cuts = cut_out(picture, small=small, masked=masked, mask=hole, always=always, which=which)
     except ValueError as error:
         raise ValueError(f"{error} Or use the whole photo as it is: --no-align.") from error
-    if cut.note and cut.note != SMALL_NOTE:
-        say(f"{source}: {cut.note}", sys.stderr)
-    return cut.seen
+    if cuts[0].note and cuts[0].note != SMALL_NOTE:
+        say(f"{source}: {cuts[0].note}", sys.stderr)
+    return Given(cuts, photo)
 
 
 # Drawing
@@ -99,14 +114,29 @@ def variations(ws: Tensor, generator: Generator, task: str, options: argparse.Na
         yield vary(generator, ws, seed, mixed_groups(task), options.strength)
 
 
-def draw_faces(styles: Iterable[Tensor], generator: Generator, targets: Iterable[Path]) -> Iterator[Write]:
-    """Draws each of the styles when its turn comes, and yields what writes it."""
-    for ws, target in zip(styles, targets, strict=True):
-        yield partial(write_image, generator.synthesis(ws), target)
+def draw_faces(
+    styles: Iterable[Sequence[Tensor]], generator: Generator, targets: Iterable[Path], given: Given | None = None
+) -> Iterator[Write]:
+    """Draws each of the styles when its turn comes, and yields what writes it.
+
+    Args:
+        styles: for each target, those of its faces.
+        given: the photo that they go back into.
+    """
+    for faces, target in zip(styles, targets, strict=True):
+        yield partial(write_image, [generator.synthesis(ws) for ws in faces], target, given)
 
 
-def write_image(image: Tensor, target: Path) -> None:
-    write_png(tensor_to_images(image)[0], target)
+def write_image(images: Sequence[Tensor], target: Path, given: Given | None = None) -> None:
+    """Write a face; or the photo that it comes from, with the answer to each of its faces."""
+    faces = [tensor_to_images(image)[0] for image in images]
+    if given is None or given.photo is None:
+        (answer,) = faces
+    else:
+        answer = given.photo
+        for face, cut in zip(faces, given.cuts, strict=True):
+            answer = paste_back(answer, face, cut.corners, missing=cut.missing)
+    write_png(answer, target)
 
 
 # psp-hub translate
@@ -117,21 +147,22 @@ def translate(options: argparse.Namespace) -> int:
     check_seed(options)
     inputs = find_inputs(options.input)
     jobs = plan(options.input, options.output, lambda folder: inputs, lambda source: options.variations)
-    masks = find_masks(options.mask, jobs) if options.mask else {}
+    masks = find_partners(options.mask, jobs, "mask") if options.mask else {}
     check_outputs(jobs, chain(masks.values(), *inputs.values()))
     model = load_model(options.model) if options.model else PSPModel.from_starter(options.task or DEFAULT_TASK)
     resolve_options(options, model)
     check_parts(inputs, model.config.input_kind, options.label_order)
 
-    def read(source: Path) -> Image.Image:
+    def read(source: Path) -> Given:
         return read_input(inputs[source], options, masks.get(source), model.config)
 
-    def draw_all(source: Path, picture: Image.Image, targets: list[Path]) -> Iterator[Write]:
-        ws = encode_and_refine(model, picture, options)
-        styles = list(variations(ws, model.generator, model.config.task, options))
-        yield from draw_faces(styles, model.generator, targets)
+    def draw_all(source: Path, given: Given, targets: list[Path]) -> Iterator[Write]:
+        answers = [encode_and_refine(model, cut.seen, options) for cut in given.cuts]
+        of_faces = [variations(ws, model.generator, model.config.task, options) for ws in answers]
+        styles = list(zip(*of_faces, strict=True))
+        yield from draw_faces(styles, model.generator, targets, given)
         if options.save_latents:
-            for i, (ws, target) in enumerate(zip(styles, targets, strict=True)):
+            for i, ((ws,), target) in enumerate(zip(styles, targets, strict=True)):
                 notes = {} if options.seed is None else {"seed": str(options.seed + i)}
                 yield partial(save_styles, ws, model, target.with_suffix(LATENTS_SUFFIX), notes)
 
@@ -153,9 +184,15 @@ def resolve_options(options: argparse.Namespace, model: PSPModel) -> None:
         ("--label-order", options.label_order, ("labels",), "label maps"),
         ("--mask", options.mask, ("masked",), "photos with a missing part"),
         ("--align", options.align or None, PHOTO_KINDS, "photos"),
+        ("--face", options.face, PHOTO_KINDS, "photos"),
+        ("--paste-back", options.paste_back or None, PHOTO_KINDS, "photos"),
     ):
         if value is not None and kind not in expected:
             raise ValueError(f"{name} is for {noun}, but {task} takes pictures of the kind {kind}")
+    if options.face is not None and options.align is False:
+        raise ValueError("--face says which face is cut out, but with --no-align none is")
+    if options.face == "all" and (options.save_latents or not options.paste_back):
+        raise ValueError("--face all is for --paste-back, without --save-latents: all go back into one photo")
     if options.refine is None:
         options.refine = TASKS[task].refinement_steps if task in TASKS else 0
     elif options.refine:

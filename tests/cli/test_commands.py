@@ -114,7 +114,7 @@ def test_whole_photos_are_cut_out_as_on_the_page(run, models, tmp_path, task):
         mask.save(mask_path := tmp_path / "mask.png")
         typed = ["--mask", mask_path]
     crop = read_crop(str(tmp_path / "photo.png"), task, mask_path and str(mask_path))
-    cut = cut_out(photo, small=small, masked=mask is not None, mask=mask)
+    (cut,) = cut_out(photo, small=small, masked=mask is not None, mask=mask)
     side = cut.image.size
     assert side[0] == side[1]
     assert np.abs(pixels(crop.image.resize(side)).astype(int) - pixels(cut.image)).mean() < 3, "the same square"

@@ -176,7 +176,7 @@ def test_a_painting_without_a_face_is_taken_whole_where_something_is_missing(gap
     noise = Image.effect_noise((300, 310), 60).convert("RGB")
     with pytest.raises(ValueError, match="No face"):
         cut_out(noise, masked=True)
-    crop = cut_out(noise, masked=True, mask=gapped.missing.resize(noise.size))
+    (crop,) = cut_out(noise, masked=True, mask=gapped.missing.resize(noise.size))
     assert crop.image.size == crop.missing.size == (310, 310) and "used as it is" in crop.note
 
 

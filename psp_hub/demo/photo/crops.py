@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
+from psp_hub.alignment import paste_back
 from psp_hub.alignment.cut_out import CutOut, cut_out
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.demo.parts import PAD_SIDE
@@ -18,7 +19,13 @@ GAP, BRUSH = "#b8b8c8", "#ff4fd8"  # what is missing, and what is painted over
 
 @dataclass(frozen=True)
 class Crop(CutOut):
-    """The square that a network sees, and how it is shown: where a face was cut out, of at most 1024 px."""
+    """The square that a network sees, and how it is shown: where a face was cut out, of at most 1024 px.
+
+    Args:
+        path: file of the photo, for a face that is put back into it.
+    """
+
+    path: str | None = None
 
     @property
     def shown(self) -> Image.Image:
@@ -37,13 +44,14 @@ class Crop(CutOut):
         return image
 
 
-def read_crop(path: str, task: str, mask_path: str | None = None) -> Crop:
-    """Open a photo and cut the largest face out of it (see `psp_hub.alignment.cut_out`).
+def read_crop(path: str, task: str, mask_path: str | None = None, face: int | None = None) -> Crop:
+    """Open a photo and cut a face out of it (see `psp_hub.alignment.cut_out`).
 
     Args:
         path: picture file.
         task: inversion, super-resolution or inpainting. For the last one, what is transparent is missing.
         mask_path: of a picture that says what is missing (see `psp_hub.images.masks.missing_part`).
+        face: its number from the left; None is the largest.
 
     Raises:
         Problem: a file that cannot be used, no face, or one that is too small or cut off.
@@ -52,8 +60,21 @@ def read_crop(path: str, task: str, mask_path: str | None = None) -> Crop:
     with problems():
         photo = open_image(path, keep_mode=True)
         mask = None if mask_path is None else open_image(mask_path, keep_mode=True)
-        cut = cut_out(photo, small=spec.shown == "small", masked=spec.shown == "known", mask=mask, largest=SIDE)
-    return Crop(cut.image, cut.note, cut.missing)
+        small, masked = spec.shown == "small", spec.shown == "known"
+        (cut,) = cut_out(photo, small=small, masked=masked, mask=mask, largest=SIDE, which=face)
+    return Crop(cut.image, cut.note, cut.missing, cut.corners, cut.faces, path)
+
+
+def put_back(face: Image.Image, crop: Crop) -> Image.Image:
+    """The photo that a crop comes from, with this face in it.
+
+    Raises:
+        ValueError: no face is seen there, or the file is gone.
+    """
+    if crop.path is None:
+        raise ValueError("the crop is of no photo, expected one that `read_crop` made")
+    photo = open_image(crop.path, keep_mode=True)
+    return paste_back(photo, face, crop.corners, missing=crop.missing)
 
 
 def add_painted(missing: Image.Image | None, layers: list[Image.Image], side: int) -> Image.Image | None:
