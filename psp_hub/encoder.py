@@ -6,12 +6,12 @@ One module covers the paper's shape and a light variant; widths, depths and the 
 import math
 
 import torch.nn.functional as F
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.heads import HeadIntoW, HeadIntoWPlus, SharedHeads, StyleHeads
 from psp_hub.hub.components import Component
+from psp_hub.hub.diffusers_parts import register_to_config
 from psp_hub.latents import GROUP_STARTS
 from psp_hub.trunk import ACTIVATIONS, IR_SE50, SE_REDUCTION, Trunk
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import register_to_config
 from PIL import Image
 from torch import Tensor, nn
 
 from psp_hub.hub.components import Component, load_component
+from psp_hub.hub.diffusers_parts import register_to_config
 from psp_hub.images.face_classes import NUM_CLASSES
 from psp_hub.images.preprocessing import prepare_tensor
 from psp_hub.trunk import ACTIVATIONS, ResidualBlock, Trunk

@@ -7,13 +7,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
 
 from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator, NoiseMode
+from psp_hub.hub.diffusers_parts import BaseOutput
 from psp_hub.images.pictures import open_image
 from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.latents import style_indices

@@ -109,6 +109,28 @@ def test_import_works_without_the_optional_libraries():
     assert run_python(f"{hidden}; import psp_hub, psp_hub.cli.main") == ""
 
 
+@pytest.mark.slow
+def test_the_compiler_of_torch_is_imported_when_it_is_needed():
+    """It takes as long as torch; but what diffusers marks for it is marked in the end, in any order of imports."""
+    code = """
+import sys
+from psp_hub import PSPModel
+from psp_hub.hub import diffusers_parts
+assert not {"torch._dynamo", "sympy"} & sys.modules.keys()
+with diffusers_parts.compiler_later():
+    from torch._dynamo import allow_in_graph, config
+import torch
+from diffusers.utils import torch_utils
+assert isinstance(config, type(torch._dynamo.config)) and torch._dynamo is sys.modules["torch._dynamo"]
+assert torch._dynamo.allow_in_graph is not allow_in_graph is torch_utils.maybe_allow_in_graph
+from torch._dynamo import trace_rules
+function = torch_utils.maybe_allow_in_graph(lambda x: x)
+assert id(function) in trace_rules._allowed_callable_ids.function_ids
+print("done")
+"""
+    assert run_python(code) == "done\n"
+
+
 def test_exports():
     assert set(psp_hub.__all__) == {
         "Latents",

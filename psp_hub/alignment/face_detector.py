@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.hub.components import Component, load_component
+from psp_hub.hub.diffusers_parts import register_to_config
 
 STARTER = Path(__file__).parents[1] / "starters" / "face-detector"
 

@@ -17,14 +17,14 @@ import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from diffusers.utils import CONFIG_NAME
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS_NAME
 from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock
 
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from psp_hub.generators.random_face import convert
 from psp_hub.hub.components import load_component
+from psp_hub.hub.diffusers_parts import CONFIG_NAME
+from psp_hub.hub.diffusers_parts import SAFETENSORS_WEIGHTS_NAME as WEIGHTS_NAME
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from psp_hub.generators.base import Generator, NoiseMode, Synthesis, check_noise_mode, check_ws, use_checkpoints
 from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
+from psp_hub.hub.diffusers_parts import register_to_config
 from psp_hub.layers import Modulation, blur, upsample
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers.configuration_utils import ConfigMixin
-from diffusers.models.modeling_utils import ModelMixin
-from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, is_accelerate_available
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from psp_hub.config import VARIANTS
+from psp_hub.hub.diffusers_parts import (
+    CONFIG_NAME,
+    SAFETENSORS_WEIGHTS_NAME,
+    ConfigMixin,
+    ModelMixin,
+    is_accelerate_available,
+)
 
 # By the names that safetensors has for them.
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
