@@ -53,6 +53,20 @@ def check_shapes(
         )
 
 
+def check_choices(activation: str, head: str, stem_kernel: int, base_rank: int, prior_width: int) -> None:
+    """Raise ValueError unless an encoder can have these parts (see `PSPEncoder`)."""
+    for name, value, valid in (("activation", activation, ACTIVATIONS), ("head", head, HEADS)):
+        if value not in valid:
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(valid)}")
+    if stem_kernel not in (1, 3):
+        raise ValueError(f"stem_kernel is {stem_kernel}, expected 1 or 3")
+    if min(base_rank, prior_width) < 0 or (head != "shared" and (base_rank or prior_width)):
+        raise ValueError(
+            f"base_rank is {base_rank} and prior_width {prior_width} with {head!r} heads, "
+            "expected 0 or more, and 0 for all heads but 'shared'"
+        )
+
+
 class PSPEncoder(Component):
     """E(x) of `pSp(x) = G(E(x) + w_avg)`. The defaults are the light variant; some starters are deeper.
 
@@ -100,16 +114,7 @@ class PSPEncoder(Component):
         prior_width: int = 0,
     ):
         super().__init__()
-        for name, value, valid in (("activation", activation, ACTIVATIONS), ("head", head, HEADS)):
-            if value not in valid:
-                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(valid)}")
-        if stem_kernel not in (1, 3):
-            raise ValueError(f"stem_kernel is {stem_kernel}, expected 1 or 3")
-        if min(base_rank, prior_width) < 0 or (head != "shared" and (base_rank or prior_width)):
-            raise ValueError(
-                f"base_rank is {base_rank} and prior_width {prior_width} with {head!r} heads, "
-                "expected 0 or more, and 0 for all heads but 'shared'"
-            )
+        check_choices(activation, head, stem_kernel, base_rank, prior_width)
         check_shapes(num_ws, stem_stride, stage_widths, stage_depths, stage_strides, head_widths)
         self.trunk = Trunk(
             in_channels,

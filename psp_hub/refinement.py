@@ -8,6 +8,7 @@ start, and to the mean face. What all latent optimisation shares is here, too;
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -78,17 +79,8 @@ def refine(
     start = ws.detach().to(generator.w_avg).float()
     targets = targets.detach().to(start)
     mask = torch.ones_like(targets[:, :1]) if mask is None else mask.detach().to(start).expand(len(start), -1, -1, -1)
-    spread_of_one = spread(generator) / math.sqrt(generator.w_dim)
-
-    def loss(moved: Tensor) -> Tensor:  # [N]
-        images = quick_picture(generator, moved)
-        images = reduction(images) if reduction else images
-        losses = pixel_loss(images, targets, mask)
-        if distance:
-            losses = losses + distance_weight * distance(torch.lerp(targets, images, mask), targets)
-        away, from_mean = ((moved - x).square().mean(dim=(1, 2)) for x in (start, generator.w_avg.float()))
-        return losses + regularisation * (away + MEAN_PULL * from_mean) / spread_of_one**2
-
+    unit = spread(generator) / math.sqrt(generator.w_dim)  # the spread of one number of w
+    loss = RefinementLoss(generator, start, targets, mask, reduction, unit, regularisation, distance, distance_weight)
     best = Best(start)
 
     def remembered_loss(moved: Tensor) -> Tensor:
@@ -96,10 +88,10 @@ def refine(
         best.see(moved, losses)
         return losses
 
-    rate = LEARNING_RATE * spread_of_one
-    last = descend(
-        remembered_loss, start, steps, lambda step: rate * learning_rate_factor(step, steps), BETAS, progress
-    )
+    def learning_rate(step: int) -> float:
+        return LEARNING_RATE * unit * learning_rate_factor(step, steps)
+
+    last = descend(remembered_loss, start, steps, learning_rate, BETAS, progress)
     if steps:
         with torch.no_grad():
             remembered_loss(last)
@@ -112,6 +104,45 @@ class Wanted(NamedTuple):
     targets: Tensor
     mask: Tensor | None = None
     reduction: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class RefinementLoss:
+    """What `refine` makes small: of styles [N, num_ws, w_dim], a loss for each picture, [N].
+
+    Args:
+        generator: draws the pictures.
+        start: styles to stay close to, [N, num_ws, w_dim].
+        unit: the spread of one number of w, in which the two pulls are measured.
+
+    The others are those of `refine`; the mask is [N, 1, 256, 256].
+    """
+
+    generator: Generator
+    start: Tensor
+    targets: Tensor
+    mask: Tensor
+    reduction: Callable[[Tensor], Tensor] | None
+    unit: float
+    regularisation: float
+    distance: LossFunction | None
+    distance_weight: float
+
+    def __call__(self, ws: Tensor) -> Tensor:
+        images = quick_picture(self.generator, ws)  # [N, 3, 256, 256]
+        images = self.reduction(images) if self.reduction else images
+        losses = pixel_loss(images, self.targets, self.mask)
+        if self.distance:
+            seen = torch.lerp(self.targets, images, self.mask)
+            losses = losses + self.distance_weight * self.distance(seen, self.targets)
+        return losses + self.regularisation * self.pull(ws)
+
+    def pull(self, ws: Tensor) -> Tensor:
+        """Squared distance from the start and, a little, from the mean face, [N]."""
+        from_start, from_mean = (
+            (ws - x).square().mean(dim=(1, 2)) for x in (self.start, self.generator.w_avg.float())
+        )
+        return (from_start + MEAN_PULL * from_mean) / self.unit**2
 
 
 def check_refinable(task: str) -> None:

@@ -250,19 +250,10 @@ def push_folder(
         if private and not info.private:
             raise ValueError(f"{repo_id} exists and is public; make it private in its settings, or push elsewhere")
         there = {sibling.rfilename for sibling in info.siblings or ()}
-        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
-            for name, path in files.items()
-            if name != CARD_NAME or CARD_NAME not in there
-        ]
-        for old in replaced:
-            if any(name.startswith(f"{old}/") for name in there) and not Path(folder, old).exists():
-                operations.append(CommitOperationDelete(f"{old}/", is_folder=True))
         # The parent makes sure that nobody wrote a card since we looked.
         commit = api.create_commit(
             repo_id,
-            operations,
+            [*additions(folder, there), *deletions(folder, there, replaced)],
             commit_message=commit_message,
             revision=revision,
             create_pr=create_pr,
@@ -271,6 +262,25 @@ def push_folder(
         if tag:
             api.create_tag(repo_id, tag=tag, revision=commit.oid)
     return commit
+
+
+def additions(folder: Path, there: set[str]) -> list[CommitOperationAdd]:
+    """All files of `folder`; the card only if the repository, which has the files `there`, has none."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
+        for name, path in files.items()
+        if name != CARD_NAME or CARD_NAME not in there
+    ]
+
+
+def deletions(folder: Path, there: set[str], replaced: Iterable[str]) -> list[CommitOperationDelete]:
+    """The folders among `replaced` that the repository has, and `folder` has not."""
+    return [
+        CommitOperationDelete(f"{old}/", is_folder=True)
+        for old in replaced
+        if any(name.startswith(f"{old}/") for name in there) and not Path(folder, old).exists()
+    ]
 
 
 @contextmanager

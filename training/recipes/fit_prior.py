@@ -26,8 +26,8 @@ from psp_hub.heads import MapToBase, StylePrior
 from psp_hub.model import PSPModel, load_model
 from psp_hub.tasks import get_task
 from training.data.examples import Examples, Pairs
-from training.data.loading import find_hints
 from training.data.pairs import PSI_RANGE, PairStore
+from training.data.parts import find_hints
 from training.losses.w_error import WError
 from training.memory import keep_freed_memory
 from training.settings.data import LINE_ART_SHARE
