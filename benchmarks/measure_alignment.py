@@ -29,6 +29,7 @@ from psp_hub.alignment.faces import (
 from psp_hub.alignment.ffhq_crop import Corners, Points, crop_corners
 from psp_hub.images.preprocessing import tensor_to_images
 from training.data.labelled_photos import LabelledPhotos
+from training.evaluation.report import print_report
 
 SIZE = 256
 WIDTH, HEIGHT = 800, 600
@@ -217,10 +218,7 @@ def main(args: argparse.Namespace) -> dict:
             report[name] = measure(photos, CASES[name], args.seed)
             print(name, json.dumps(report[name]), flush=True)
         report["no face"] = count_false_alarms(photos, args.num_backdrops, args.seed)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+    print_report(report, args.output)
     return report
 
 

@@ -1,6 +1,7 @@
 """What evaluation writes: tables, and pictures side by side."""
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def save_table(rows: Sequence[Mapping[str, str | float]], path: Path) -> None:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def print_report(report: Mapping[str, object], output: Path | None) -> None:
+    """Print figures as JSON, and write them to a file if there is one."""
+    text = json.dumps(report, indent=2)
+    print(text)
+    if output:
+        output.write_text(text + "\n", encoding="utf-8")
 
 
 def as_table(methods: dict[str, dict[str, float]]) -> str:

@@ -7,13 +7,16 @@ A model that went on learning something else forgets a part of what it knew; wei
 (Izmailov et al. 2018, arXiv 1803.05407). Only for models of which one started from the other, or all from one.
 """
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import tyro
 
 from psp_hub.model import PSPModel, load_model
+from training.settings.flags import parse_checked, refuse
 
 
 def check_alike(models: Sequence[PSPModel], shares: Sequence[float]) -> None:
@@ -48,19 +51,37 @@ def average(models: Sequence[PSPModel], shares: Sequence[float]) -> PSPModel:
     return models[0]
 
 
-def main(args: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a starter, a folder or a repository on the Hub")
-    parser.add_argument("--shares", type=float, nargs="+", help="one per model, adding up to 1; by default all alike")
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parsed = parser.parse_args(args)
-    shares = parsed.shares or [1 / len(parsed.models)] * len(parsed.models)
+@dataclass(frozen=True)
+class AverageSettings:
+    """The models, and how much of each."""
+
+    models: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...", help_behavior_hint="(required)")]
+    ]
+    """starters, folders or repositories on the Hub"""
+    output_dir: Path
+    """of the average"""
+    shares: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="FLOAT ...", help_behavior_hint="")] = None
+    """one per model, adding up to 1; by default all alike"""
+
+    def check(self) -> None:
+        """Raise a ValueError unless there is a model."""
+        if not self.models:
+            raise ValueError("expected MODEL ...")
+
+
+def parse_args(words: list[str] | None = None) -> AverageSettings:
+    return parse_checked(AverageSettings, words, __doc__)
+
+
+def main(settings: AverageSettings) -> None:
+    shares = settings.shares or [1 / len(settings.models)] * len(settings.models)
     try:
-        averaged = average([load_model(model) for model in parsed.models], shares)
+        averaged = average([load_model(model) for model in settings.models], shares)
     except ValueError as error:
-        parser.error(str(error))
-    averaged.save_pretrained(parsed.output_dir)
+        refuse(error)
+    averaged.save_pretrained(settings.output_dir)
 
 
 if __name__ == "__main__":
-    main()
+    main(parse_args())

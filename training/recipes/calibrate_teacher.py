@@ -8,7 +8,7 @@ Least squares of the true w on its answers, on pairs that it was NOT trained on,
 true of it, and uses what one direction says about another. Prints the error of w before and after on the last pairs.
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from psp_hub.model import PSPModel, load_model
 from training.data.pairs import PairStore, read_picture
 from training.losses.w_error import WError
 from training.memory import keep_freed_memory
+from training.settings.flags import parse_checked
 
 BATCH_SIZE = 50
 RIDGE = 100.0  # of standardised answers: as if of so many pairs nothing could be told
@@ -83,33 +84,46 @@ def relative_error(w: Tensor, truth: Tensor, error: WError) -> float:
     return float(mistakes.sum() / mean_face.sum())
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, required=True, help="pairs that the teacher was not trained on")
-    parser.add_argument("--model", required=True, help="the teacher: a starter, a folder or a repository on the Hub")
-    parser.add_argument("--held_out", type=int, default=1000, help="so many of the last pairs only measure")
-    parser.add_argument("--output", type=Path, required=True)
-    parsed = parser.parse_args(args)
-    if parsed.held_out < 1:
-        parser.error(f"--held_out is {parsed.held_out}, expected 1 or more")
-    return parsed
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """The teacher, and the pairs that show what it can be trusted with."""
+
+    pairs_dir: Path
+    """pairs that the teacher was not trained on"""
+    model: str
+    """the teacher: a starter, a folder or a repository on the Hub"""
+    output: Path
+    """a safetensors file"""
+    held_out: int = 1000
+    """so many of the last pairs only measure"""
+
+    def check(self) -> None:
+        """Raise a ValueError where these are out of range, or do not fit together."""
+        if self.held_out < 1:
+            raise ValueError(f"--held_out is {self.held_out}, expected 1 or more")
 
 
-def main(args: argparse.Namespace) -> None:
+def parse_args(words: list[str] | None = None) -> CalibrationSettings:
+    return parse_checked(CalibrationSettings, words, __doc__)
+
+
+def main(settings: CalibrationSettings) -> None:
     keep_freed_memory()
-    model = load_teacher(args.model)
-    store = PairStore([args.pairs_dir])
+    model = load_teacher(settings.model)
+    store = PairStore([settings.pairs_dir])
     w = store.w.float()  # [N, w_dim]
-    num_fitted = len(store) - args.held_out
+    num_fitted = len(store) - settings.held_out
     if num_fitted < 1:
-        raise ValueError(f"{args.pairs_dir} has {len(store)} pairs, expected more than the {args.held_out} held out")
+        raise ValueError(
+            f"{settings.pairs_dir} has {len(store)} pairs, expected more than the {settings.held_out} held out"
+        )
     batches = [store.positions[i : i + BATCH_SIZE] for i in range(0, len(store), BATCH_SIZE)]
     pictures = (images_to_tensor([read_picture(*position) for position in batch]) for batch in batches)
     pictures = tqdm(pictures, total=len(batches), unit="batch")
     answers = torch.cat([read_styles(model, images).mean(dim=1) for images in pictures])  # [N, w_dim]
     error = WError(model.generator)
     calibration = Calibration.fit(answers[:num_fitted], w[:num_fitted], error)
-    calibration.save(args.output)
+    calibration.save(settings.output)
     answers, w = answers[num_fitted:], w[num_fitted:]
     before, after = (relative_error(some, w, error) for some in (answers, calibration(answers)))
     print(f"error of w on {len(w)} held-out pairs: {before:.3f} as answered, {after:.3f} calibrated")

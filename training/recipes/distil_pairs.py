@@ -15,9 +15,9 @@ images of pairs, which are new faces without the generator's work. The same comm
 what a store has grown by.
 """
 
-import argparse
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from training.data.faces import FacePhotos
 from training.data.pairs import WEBP_QUALITY, PairStore, encode_picture, read_bytes, shard_path, write_encoded_shard
 from training.memory import keep_freed_memory
 from training.recipes.calibrate_teacher import Calibration, load_teacher, read_styles
+from training.settings.flags import OrNone, Share, Switch, parse_checked
 
 BATCH_SIZE = 50
 SHARD_SIZE = 500  # of photos; stores keep their shards
@@ -43,30 +44,48 @@ FIRST_MIRRORED = 500_000_000  # added to the index of a mirrored pair, for store
 Item = tuple[int, bytes, Tensor | None]  # index, WebP file, w [w_dim] or [num_ws, w_dim] if it is known
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--pairs_dir", type=Path)
-    source.add_argument("--faces_dir", type=Path, help="a folder of photos instead")
-    parser.add_argument("--output_dir", type=Path, required=True, help="of the new pairs")
-    parser.add_argument("--model", required=True, help="the teacher: a starter, a folder or a repository on the Hub")
-    parser.add_argument("--share", type=float, default=0.5, help="of the teacher's answer in a target, 0 to 1")
-    parser.add_argument("--calibration", type=Path, help="of the teacher; for pairs that have one w each")
-    parser.add_argument("--max_pairs", type=int, default=None, help="leave out those after so many")
-    parser.add_argument("--mirror", action="store_true", help="the pairs, mirrored; all targets are the teacher's")
-    parser.add_argument("--copies", type=int, default=1, help="of each photo: mirrored, and framed a little otherwise")
-    parser.add_argument("--first_index", type=int, default=8_000_000, help="of the photos' pairs")
-    parsed = parser.parse_args(args)
-    if not 0 <= parsed.share <= 1:
-        parser.error(f"--share is {parsed.share}, expected 0 to 1")
-    if parsed.mirror and parsed.faces_dir:
-        parser.error("--mirror is for --pairs_dir, --copies mirrors photos")
-    if parsed.calibration and parsed.faces_dir:
-        parser.error("--calibration is for --pairs_dir: no single w makes a photo")
-    for name in ("copies", "max_pairs"):
-        if getattr(parsed, name) is not None and getattr(parsed, name) < 1:
-            parser.error(f"--{name} is {getattr(parsed, name)}, expected 1 or more")
-    return parsed
+@dataclass(frozen=True)
+class DistillationSettings:
+    """The teacher, what it looks at, and how much it is believed."""
+
+    output_dir: Path
+    """of the new pairs"""
+    model: str
+    """the teacher: a starter, a folder or a repository on the Hub"""
+    pairs_dir: OrNone[Path] = None
+    """a store of pairs"""
+    faces_dir: OrNone[Path] = None
+    """a folder of photos instead"""
+    share: Share = 0.5
+    """of the teacher's answer in a target"""
+    calibration: OrNone[Path] = None
+    """of the teacher; for pairs that have one w each"""
+    max_pairs: OrNone[int] = None
+    """leave out those after so many"""
+    mirror: Switch = False
+    """the pairs, mirrored; all targets are the teacher's"""
+    copies: int = 1
+    """of each photo: mirrored, and framed a little otherwise"""
+    first_index: int = 8_000_000
+    """of the photos' pairs"""
+
+    def check(self) -> None:
+        """Raise a ValueError where these are out of range, or do not fit together."""
+        if bool(self.pairs_dir) == bool(self.faces_dir):
+            raise ValueError("expected one of --pairs_dir and --faces_dir")
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"--share is {self.share}, expected 0 to 1")
+        if self.mirror and self.faces_dir:
+            raise ValueError("--mirror is for --pairs_dir, --copies mirrors photos")
+        if self.calibration and self.faces_dir:
+            raise ValueError("--calibration is for --pairs_dir: no single w makes a photo")
+        for name, number in (("copies", self.copies), ("max_pairs", self.max_pairs)):
+            if number is not None and number < 1:
+                raise ValueError(f"--{name} is {number}, expected 1 or more")
+
+
+def parse_args(words: list[str] | None = None) -> DistillationSettings:
+    return parse_checked(DistillationSettings, words, __doc__)
 
 
 def distil(model: PSPModel, items: list[Item], share: float, calibration: Calibration | None = None) -> Tensor:
@@ -123,25 +142,25 @@ def photo_shards(folder: Path, copies: int, first_index: int) -> Iterator[tuple[
         yield shard_path(folder, shard).name, make(range(start, min(start + SHARD_SIZE, total)))
 
 
-def main(args: argparse.Namespace) -> None:
+def main(settings: DistillationSettings) -> None:
     keep_freed_memory()
-    model = load_teacher(args.model)
-    calibration = Calibration.from_file(args.calibration) if args.calibration else None
-    if calibration and len(PairStore([args.pairs_dir]).w_shape) > 1:
-        raise ValueError(f"{args.pairs_dir} has mixed styles, expected pairs with one w each for --calibration")
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    if args.mirror:
-        shards = mirrored_shards(args.pairs_dir, args.max_pairs)
-    elif args.pairs_dir:
-        shards = store_shards(args.pairs_dir, args.max_pairs)
+    model = load_teacher(settings.model)
+    calibration = Calibration.from_file(settings.calibration) if settings.calibration else None
+    if calibration and len(PairStore([settings.pairs_dir]).w_shape) > 1:
+        raise ValueError(f"{settings.pairs_dir} has mixed styles, expected pairs with one w each for --calibration")
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    if settings.mirror:
+        shards = mirrored_shards(settings.pairs_dir, settings.max_pairs)
+    elif settings.pairs_dir:
+        shards = store_shards(settings.pairs_dir, settings.max_pairs)
     else:
-        shards = photo_shards(args.faces_dir, args.copies, args.first_index)
+        shards = photo_shards(settings.faces_dir, settings.copies, settings.first_index)
     for name, some in tqdm(shards, unit="shard"):
-        if (args.output_dir / name).exists():
+        if (settings.output_dir / name).exists():
             continue
         items = list(some)
         pictures = {index: picture for index, picture, _ in items}
-        write_encoded_shard(args.output_dir / name, pictures, distil(model, items, args.share, calibration))
+        write_encoded_shard(settings.output_dir / name, pictures, distil(model, items, settings.share, calibration))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ Written: directions/NAME.webp and directions.md. A picture has a row for each fa
 slider to the other; the face itself is in the middle.
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from psp_hub.generators.base import Generator
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents import random_z
 from training.run.validation import shrink
+from training.settings.flags import parse
 
 SIDE = 176  # of one face, in pixels
 QUALITY = 80
@@ -48,14 +50,24 @@ How the directions were found, how well they work and what comes along with them
 """
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--directions", default="mobilestylegan-ffhq", help="that ship for a generator, or a file")
-    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="name of a generator or a saved folder")
-    parser.add_argument("--torch_dtype", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[12, 13, 15], help="of the faces")
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class DirectionPictures:
+    """Which directions are shown, on which faces."""
+
+    output_dir: Path
+    """gets directions.md and directions/NAME.webp"""
+    directions: str = "mobilestylegan-ffhq"
+    """that ship for a generator, or a file"""
+    generator: str = "mobilestylegan-ffhq"
+    """name of a generator or a saved folder"""
+    torch_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """of the generator"""
+    seeds: tuple[int, ...] = (12, 13, 15)
+    """of the faces"""
+
+
+def parse_args(words: list[str] | None = None) -> DirectionPictures:
+    return parse(DirectionPictures, words, __doc__)
 
 
 def steps(direction: Direction) -> list[float]:
@@ -78,14 +90,14 @@ def sheet(rows: list[list[Image.Image]]) -> Image.Image:
     return picture
 
 
-def main(args: argparse.Namespace) -> None:
-    directions = load_directions(args.directions)
-    generator = load_generator(args.generator, getattr(torch, args.torch_dtype))
-    z = torch.cat([random_z(1, generator.w_dim, seed) for seed in args.seeds]).to(generator.w_avg)
+def main(settings: DirectionPictures) -> None:
+    directions = load_directions(settings.directions)
+    generator = load_generator(settings.generator, getattr(torch, settings.torch_dtype))
+    z = torch.cat([random_z(1, generator.w_dim, seed) for seed in settings.seeds]).to(generator.w_avg)
     with torch.no_grad():
         ws = generator.mapping(z, truncation_psi=PSI)[:, None].repeat(1, generator.num_ws, 1)
     plain = draw(generator, ws)
-    folder, text = args.output_dir / "directions", TITLE
+    folder, text = settings.output_dir / "directions", TITLE
     folder.mkdir(parents=True, exist_ok=True)
     for name, direction in tqdm(directions.items(), unit="direction"):
         columns = [
@@ -95,7 +107,7 @@ def main(args: argparse.Namespace) -> None:
         sheet([list(row) for row in zip(*columns, strict=True)]).save(folder / f"{name}.webp", quality=QUALITY)
         text += f"\n## {direction.label}\n\n`{name}`, from {direction.low:g} to {direction.high:g}; changes the "
         text += f"{' and '.join(direction.groups)} styles.\n\n![{direction.label}](directions/{name}.webp)\n"
-    (args.output_dir / "directions.md").write_text(text, encoding="utf-8")
+    (settings.output_dir / "directions.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

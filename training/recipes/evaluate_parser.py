@@ -3,8 +3,7 @@
 python training/recipes/evaluate_parser.py --images_dir faces/images --masks_dir faces/masks
 """
 
-import argparse
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,28 +11,36 @@ import torch
 from psp_hub.face_parser import STARTER, FaceParser
 from psp_hub.hub.components import load_component
 from training.data.labelled_photos import LabelledPhotos
+from training.evaluation.report import print_report
 from training.recipes.train_parser import segmentation_report
+from training.settings.flags import OrNone, parse
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parser", type=Path, default=STARTER, help="folder of the face parser")
-    parser.add_argument("--images_dir", type=Path, required=True)
-    parser.add_argument("--masks_dir", type=Path, required=True, help="NAME.png of class numbers for each photo")
-    parser.add_argument("--num_faces", type=int, default=100, help="the last ones by name")
-    parser.add_argument("--output", type=Path, help="a JSON file to write the figures to, too")
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class ParserFigures:
+    """The parser, and the photos that measure it."""
+
+    images_dir: Path
+    """photos"""
+    masks_dir: Path
+    """NAME.png of class numbers for each photo"""
+    parser: Path = STARTER
+    """folder of the face parser"""
+    num_faces: int = 100
+    """the last ones by name"""
+    output: OrNone[Path] = None
+    """a JSON file to write the figures to, too"""
 
 
-def main(args: argparse.Namespace) -> dict:
-    photos = LabelledPhotos(args.images_dir, args.masks_dir, slice(-args.num_faces, None))
-    report = {"count": len(photos)} | segmentation_report(
-        load_component(FaceParser, args.parser, torch.float32), photos
-    )
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+def parse_args(words: list[str] | None = None) -> ParserFigures:
+    return parse(ParserFigures, words, __doc__)
+
+
+def main(settings: ParserFigures) -> dict:
+    photos = LabelledPhotos(settings.images_dir, settings.masks_dir, slice(-settings.num_faces, None))
+    parser = load_component(FaceParser, settings.parser, torch.float32)
+    report = {"count": len(photos)} | segmentation_report(parser, photos)
+    print_report(report, settings.output)
     return report
 
 

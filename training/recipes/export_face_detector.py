@@ -6,17 +6,19 @@
 The wheel itself is not installed: it wants old versions of torch and numpy.
 """
 
-import argparse
 import hashlib
 import io
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import tyro
 from torch import Tensor
 
 from psp_hub.alignment.face_detector import STARTER, FaceDetector
 from psp_hub.hub.components import save_component
+from training.settings.flags import parse
 
 SHA256 = "ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca"
 NETWORKS = {"proposals": "pnet", "filter": "rnet", "output": "onet"}
@@ -52,17 +54,27 @@ def convert(weights: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     return state
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", type=Path)
-    parser.add_argument("--output_dir", type=Path, default=STARTER)
-    args = parser.parse_args()
+@dataclass(frozen=True)
+class DetectorSettings:
+    """The wheel, and where the detector goes."""
+
+    wheel: tyro.conf.Positional[Path]
+    """facenet_pytorch-2.6.0-py3-none-any.whl"""
+    output_dir: Path = STARTER
+    """of the face detector"""
+
+
+def parse_args(words: list[str] | None = None) -> DetectorSettings:
+    return parse(DetectorSettings, words, __doc__)
+
+
+def main(settings: DetectorSettings) -> None:
     detector = FaceDetector()
-    detector.load_state_dict(convert(read_weights(args.wheel)))
-    save_component(torch.nn.Module.to(detector, torch.float16), args.output_dir)
-    size = sum(path.stat().st_size for path in args.output_dir.glob("*.safetensors"))
-    print(f"{args.output_dir}: {size / 2**20:.2f} MiB")
+    detector.load_state_dict(convert(read_weights(settings.wheel)))
+    save_component(torch.nn.Module.to(detector, torch.float16), settings.output_dir)
+    size = sum(path.stat().st_size for path in settings.output_dir.glob("*.safetensors"))
+    print(f"{settings.output_dir}: {size / 2**20:.2f} MiB")
 
 
 if __name__ == "__main__":
-    main()
+    main(parse_args())

@@ -3,26 +3,38 @@
 python training/recipes/export_starter.py --task sketch --model runs/sketch/model
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from psp_hub.model import PSPModel
 from psp_hub.model_names import STARTERS
-from psp_hub.tasks import TASKS
+from training.settings.flags import OrNone, parse
+from training.settings.run import Task
 
 MAX_BYTES = 16 * 2**20
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=list(TASKS), required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--output_dir", type=Path, help="by default the package's own starter of the task")
-    args = parser.parse_args()
-    model = PSPModel.from_pretrained(args.model)
-    folder = args.output_dir or STARTERS / args.task
+@dataclass(frozen=True)
+class StarterSettings:
+    """The model, and which starter it becomes."""
+
+    task: Task
+    """whose starter it is"""
+    model: Path
+    """folder of the trained model"""
+    output_dir: OrNone[Path] = None
+    """by default the package's own starter of the task"""
+
+
+def parse_args(words: list[str] | None = None) -> StarterSettings:
+    return parse(StarterSettings, words, __doc__)
+
+
+def main(settings: StarterSettings) -> None:
+    model = PSPModel.from_pretrained(settings.model)
+    folder = settings.output_dir or STARTERS / settings.task
     # Only the encoder: the generator is the built-in one, fetched by its name.
     encoder = torch.nn.Module.to(model.encoder, torch.float16)  # the own `to` of diffusers warns without a reason
     PSPModel(encoder, model.generator, model.config).save_pretrained(folder)
@@ -33,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(parse_args())

@@ -9,8 +9,8 @@ come from the photos of DRAWINGS as well (`training.evaluation.artists`), those 
 a ridge regression on +1 and -1, both sides of equal weight. Printed: how many are right, of faces that were left out.
 """
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from training.data.pairs import PairStore
 from training.evaluation.artists import Artists
 from training.evaluation.attributes import WINDOWS, share
 from training.memory import keep_freed_memory
+from training.settings.flags import parse
 
 LABELS = Path(__file__).with_name("attribute_labels.json")
 RIDGE = 1.0
@@ -125,18 +126,27 @@ def agreement(scores: Tensor, shown: Tensor) -> str:
     )
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, required=True, help="a store with the labelled faces")
-    parser.add_argument("--drawings_dir", type=Path, required=True, help="drawings and photos as FS2K has them")
-    parser.add_argument("--output", type=Path, required=True)
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class AttributeSettings:
+    """The faces that the heads learn from."""
+
+    pairs_dir: Path
+    """a store with the labelled faces"""
+    drawings_dir: Path
+    """drawings and photos as FS2K has them"""
+    output: Path
+    """a safetensors file"""
 
 
-def main(args: argparse.Namespace) -> None:
+def parse_args(words: list[str] | None = None) -> AttributeSettings:
+    return parse(AttributeSettings, words, __doc__)
+
+
+def main(settings: AttributeSettings) -> None:
     keep_freed_memory()
     parser = FaceParser.from_starter()
-    generated, photographed = generated_faces(parser, args.pairs_dir), photographed_faces(parser, args.drawings_dir)
+    generated = generated_faces(parser, settings.pairs_dir)
+    photographed = photographed_faces(parser, settings.drawings_dir)
     heads = {}
     for name in WINDOWS:
         data = as_labelled(name, generated[name] + photographed.get(name, []))
@@ -147,7 +157,7 @@ def main(args: argparse.Namespace) -> None:
             print(f"{name}, photos: {agreement(scores[count:], data.shown[count:])}")
         weight, bias = ridge(data)
         heads |= {f"{name}.weight": weight.half(), f"{name}.bias": bias[None]}
-    save_file(heads, args.output)
+    save_file(heads, settings.output)
 
 
 if __name__ == "__main__":

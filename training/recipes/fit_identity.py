@@ -4,7 +4,7 @@
         --output identity.safetensors
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from training.data.pairs import PairStore
 from training.networks.identity import IdentityFromW, embed_all
 from training.networks.mobilefacenet import FaceRecogniser
+from training.settings.flags import Folders, parse
 
 HELD_OUT = 500
 STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 3000, 256, 1e-3, 0.05
@@ -42,18 +43,29 @@ def fit(w: Tensor, target: Tensor, seed: int = 0) -> tuple[IdentityFromW, float]
     return network, cosine
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True)
-    parser.add_argument("--recogniser", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
-    store = PairStore(args.pairs_dir)
-    target = embed_all(FaceRecogniser.from_file(args.recogniser), store)
+@dataclass(frozen=True)
+class IdentitySettings:
+    """The pairs, and who says whose face they show."""
+
+    pairs_dir: Folders
+    """of pairs"""
+    recogniser: Path
+    """MobileFaceNet, safetensors"""
+    output: Path
+    """a safetensors file"""
+
+
+def parse_args(words: list[str] | None = None) -> IdentitySettings:
+    return parse(IdentitySettings, words, __doc__)
+
+
+def main(settings: IdentitySettings) -> None:
+    store = PairStore(settings.pairs_dir)
+    target = embed_all(FaceRecogniser.from_file(settings.recogniser), store)
     network, cosine = fit(store.w.float(), target)
     print(f"cosine on {HELD_OUT} held-out pairs: {cosine:.3f}")
-    save_file(network.state_dict(), args.output)
+    save_file(network.state_dict(), settings.output)
 
 
 if __name__ == "__main__":
-    main()
+    main(parse_args())

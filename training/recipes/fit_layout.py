@@ -3,7 +3,7 @@
 python training/recipes/fit_layout.py --pairs_dir pairs --labels_dir labels --output layout.safetensors
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore
 from training.memory import keep_freed_memory
 from training.networks.layout import LayoutHead, early_features, layout_loss
+from training.settings.flags import Folders, parse
 
 HELD_OUT = 500
 STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 1500, 16, 2e-3, 0.01
@@ -48,30 +49,38 @@ def agreement(generator: Generator, head: LayoutHead, data: Dataset) -> float:
     return torch.cat(hits).mean().item()
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True)
-    parser.add_argument(
-        "--labels_dir", type=Path, nargs="+", required=True, help="by training/recipes/make_label_maps.py"
-    )
-    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="name of a generator or a saved folder")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class LayoutSettings:
+    """The pairs, and the maps of their faces."""
+
+    pairs_dir: Folders
+    """of pairs"""
+    labels_dir: Folders
+    """made by training/recipes/make_label_maps.py"""
+    output: Path
+    """a safetensors file"""
+    generator: str = "mobilestylegan-ffhq"
+    """name of a generator or a saved folder"""
+    steps: int = STEPS
+    """of AdamW"""
 
 
-def main(args: argparse.Namespace) -> None:
+def parse_args(words: list[str] | None = None) -> LayoutSettings:
+    return parse(LayoutSettings, words, __doc__)
+
+
+def main(settings: LayoutSettings) -> None:
     keep_freed_memory()
     torch.manual_seed(0)
-    generator = load_generator(args.generator).requires_grad_(False)
-    data = LabelledStyles(args.pairs_dir, LabelMaps(args.labels_dir))
+    generator = load_generator(settings.generator).requires_grad_(False)
+    data = LabelledStyles(settings.pairs_dir, LabelMaps(settings.labels_dir))
     held_out = torch.utils.data.Subset(data, range(HELD_OUT))
     rest = torch.utils.data.Subset(data, range(HELD_OUT, len(data)))
     head = LayoutHead(early_features(generator, generator.w_avg.expand(1, generator.num_ws, -1)).shape[1])
     optimizer = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, args.steps)
-    sampler = torch.utils.data.RandomSampler(rest, replacement=True, num_samples=args.steps * BATCH_SIZE)
-    progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler, num_workers=1), total=args.steps)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, settings.steps)
+    sampler = torch.utils.data.RandomSampler(rest, replacement=True, num_samples=settings.steps * BATCH_SIZE)
+    progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler, num_workers=1), total=settings.steps)
     for w, labels in progress:
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
@@ -82,7 +91,7 @@ def main(args: argparse.Namespace) -> None:
         optimizer.step()
         scheduler.step()
         progress.set_postfix(loss=loss.item())
-    save_file({key: value.contiguous() for key, value in head.state_dict().items()}, args.output)
+    save_file({key: value.contiguous() for key, value in head.state_dict().items()}, settings.output)
     value = agreement(generator, head.eval(), held_out)
     print(f"agreement with the parser on {HELD_OUT} held-out faces: {value:.4f}")
 

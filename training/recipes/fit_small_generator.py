@@ -6,9 +6,9 @@ and after, and how much time the copy saves.
     python training/recipes/fit_small_generator.py --pairs_dir pairs --size 64 --output small-64.safetensors
 """
 
-import argparse
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from psp_hub.generators import load_generator
 from training.data.pairs import PairStore
 from training.memory import keep_freed_memory
 from training.networks.small_generator import SmallSynthesis
+from training.settings.flags import Folders, parse
 
 HELD_OUT, TIMED = 64, 5
 STEPS, BATCH_SIZE, LEARNING_RATE = 400, 8, 2e-4
@@ -49,28 +50,38 @@ def seconds(network: nn.Module, ws: Tensor) -> float:
     return statistics.median(durations)
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True)
-    parser.add_argument("--generator", default="mobilestylegan-ffhq", help="name of a generator or a saved folder")
-    parser.add_argument("--size", type=int, default=64, help="of the last feature maps; pictures are twice as large")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class SmallGeneratorSettings:
+    """What is fitted, and to which pairs."""
+
+    pairs_dir: Folders
+    """of pairs"""
+    output: Path
+    """a safetensors file"""
+    generator: str = "mobilestylegan-ffhq"
+    """name of a generator or a saved folder"""
+    size: int = 64
+    """of the last feature maps; pictures are twice as large"""
+    steps: int = STEPS
+    """of Adam"""
 
 
-def main(args: argparse.Namespace) -> None:
+def parse_args(words: list[str] | None = None) -> SmallGeneratorSettings:
+    return parse(SmallGeneratorSettings, words, __doc__)
+
+
+def main(settings: SmallGeneratorSettings) -> None:
     keep_freed_memory()
     torch.manual_seed(0)
-    generator = load_generator(args.generator)
-    small = SmallSynthesis(generator, args.size)
-    pairs = PairStore(args.pairs_dir)
+    generator = load_generator(settings.generator)
+    small = SmallSynthesis(generator, settings.size)
+    pairs = PairStore(settings.pairs_dir)
     held_out, rest = Subset(pairs, range(HELD_OUT)), Subset(pairs, range(HELD_OUT, len(pairs)))
     print(f"error on {HELD_OUT} held-out faces, not fitted: {picture_error(small, generator.num_ws, held_out):.5f}")
     optimizer = torch.optim.Adam(small.requires_grad_(True).parameters(), LEARNING_RATE, betas=(0.9, 0.99))
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, args.steps)
-    sampler = RandomSampler(rest, replacement=True, num_samples=args.steps * BATCH_SIZE)
-    progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler), total=args.steps)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, settings.steps)
+    sampler = RandomSampler(rest, replacement=True, num_samples=settings.steps * BATCH_SIZE)
+    progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler), total=settings.steps)
     for images, w in progress:
         with torch.autocast("cpu", torch.bfloat16):
             drawn = small(w[:, None].expand(-1, generator.num_ws, -1)).float()
@@ -80,7 +91,7 @@ def main(args: argparse.Namespace) -> None:
         optimizer.step()
         scheduler.step()
         progress.set_postfix(loss=loss.item())
-    small.save(args.output)
+    small.save(settings.output)
     print(f"error on {HELD_OUT} held-out faces: {picture_error(small.eval(), generator.num_ws, held_out):.5f}")
     ws = pairs.w[:TIMED, None].expand(-1, generator.num_ws, -1).float()
     ratio = seconds(generator.synthesis, ws) / seconds(small, ws)

@@ -6,16 +6,18 @@ The new residual blocks end each stage and add nothing at first (Net2Net, Chen e
 normalisation of each begins at zero, from where it learns (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
 """
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import tyro
 from torch import nn
 
 from psp_hub.encoder import PSPEncoder
 from psp_hub.model import load_model
 from psp_hub.trunk import ResidualBlock
+from training.settings.flags import parse, refuse
 
 
 def last_normalisation(block: ResidualBlock) -> nn.BatchNorm2d:
@@ -44,19 +46,30 @@ def grow(encoder: PSPEncoder, stage_depths: Sequence[int]) -> PSPEncoder:
     return grown.train(encoder.training)
 
 
-def main(args: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="a starter, a folder or a repository on the Hub")
-    parser.add_argument("--stage_depths", type=int, nargs="+", required=True, help="residual blocks of each stage")
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parsed = parser.parse_args(args)
+@dataclass(frozen=True)
+class GrowthSettings:
+    """The model, and how deep its encoder becomes."""
+
+    model: tyro.conf.Positional[str]
+    """a starter, a folder or a repository on the Hub"""
+    stage_depths: tuple[int, ...]
+    """residual blocks of each stage"""
+    output_dir: Path
+    """of the deeper model"""
+
+
+def parse_args(words: list[str] | None = None) -> GrowthSettings:
+    return parse(GrowthSettings, words, __doc__)
+
+
+def main(settings: GrowthSettings) -> None:
     try:
-        model = load_model(parsed.model)
-        model.encoder = grow(model.encoder, parsed.stage_depths)
+        model = load_model(settings.model)
+        model.encoder = grow(model.encoder, settings.stage_depths)
     except ValueError as error:
-        parser.error(str(error))
-    model.save_pretrained(parsed.output_dir)
+        refuse(error)
+    model.save_pretrained(settings.output_dir)
 
 
 if __name__ == "__main__":
-    main()
+    main(parse_args())

@@ -6,7 +6,7 @@ r"""Draw the pictures of a pair store, or photos, with a learned edge detector, 
 Run the same command again to go on where it stopped.
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,21 +17,37 @@ from tqdm import tqdm
 from training.data.faces import FacePhotos
 from training.data.pairs import PairStore, write_tar
 from training.networks.hed import EdgeDetector
+from training.settings.flags import OrNone, parse_checked
 
 SHARD_SIZE = 500
 WEBP_QUALITY = 80
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--pairs_dir", type=Path)
-    source.add_argument("--faces_dir", type=Path, help="a folder of photos instead")
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="edge detector, safetensors")
-    parser.add_argument("--max_images", type=int, default=None)
-    parser.add_argument("--device", default="cpu")
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class LineArtSettings:
+    """What is drawn, and where to."""
+
+    output_dir: Path
+    """of the line art"""
+    weights: Path
+    """edge detector, safetensors"""
+    pairs_dir: OrNone[Path] = None
+    """a store of pairs"""
+    faces_dir: OrNone[Path] = None
+    """a folder of photos instead"""
+    max_images: OrNone[int] = None
+    """leave out those after so many"""
+    device: str = "cpu"
+    """where the detector runs"""
+
+    def check(self) -> None:
+        """Raise a ValueError where these are out of range, or do not fit together."""
+        if bool(self.pairs_dir) == bool(self.faces_dir):
+            raise ValueError("expected one of --pairs_dir and --faces_dir")
+
+
+def parse_args(words: list[str] | None = None) -> LineArtSettings:
+    return parse_checked(LineArtSettings, words, __doc__)
 
 
 def draw_lines(detector: EdgeDetector, image: Tensor) -> Image.Image:
@@ -41,17 +57,17 @@ def draw_lines(detector: EdgeDetector, image: Tensor) -> Image.Image:
 
 
 @torch.no_grad()
-def main(args: argparse.Namespace) -> None:
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    pictures = FacePhotos(args.faces_dir, slice(None)) if args.faces_dir else PairStore([args.pairs_dir])
-    detector = EdgeDetector.from_file(args.weights).to(args.device, torch.bfloat16)
-    count = min(len(pictures), args.max_images or len(pictures))
+def main(settings: LineArtSettings) -> None:
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    pictures = FacePhotos(settings.faces_dir, slice(None)) if settings.faces_dir else PairStore([settings.pairs_dir])
+    detector = EdgeDetector.from_file(settings.weights).to(settings.device, torch.bfloat16)
+    count = min(len(pictures), settings.max_images or len(pictures))
     for start in tqdm(range(0, count, SHARD_SIZE), unit="shard"):
-        path = args.output_dir / f"lines-{pictures.indices[start]}.tar"
+        path = settings.output_dir / f"lines-{pictures.indices[start]}.tar"
         if path.exists():
             continue
         positions = range(start, min(start + SHARD_SIZE, count))
-        inks = (draw_lines(detector, pictures[i] if args.faces_dir else pictures[i][0]) for i in positions)
+        inks = (draw_lines(detector, pictures[i] if settings.faces_dir else pictures[i][0]) for i in positions)
         write_tar(path, [pictures.indices[i] for i in positions], inks, WEBP_QUALITY)
 
 

@@ -3,7 +3,7 @@
 python training/recipes/make_photo_examples.py --output_dir psp_hub/starters
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import ENCODER_SIZE, tensor_to_images
 from psp_hub.latents import random_z
+from training.settings.flags import parse
 
 TRUNCATION_PSI = 0.7
 # Seeds by name, looked for by eye: different people, nothing odd in the picture.
@@ -26,11 +27,18 @@ GAPS = {
 }
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, required=True, help="gets TASK/examples/NAME.png")
-    parser.add_argument("--generator", default="mobilestylegan-ffhq")
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class ExampleSettings:
+    """Where the examples go, and who paints them."""
+
+    output_dir: Path
+    """gets TASK/examples/NAME.png"""
+    generator: str = "mobilestylegan-ffhq"
+    """name of a generator or a saved folder"""
+
+
+def parse_args(words: list[str] | None = None) -> ExampleSettings:
+    return parse(ExampleSettings, words, __doc__)
 
 
 def cut_gap(face: Image.Image, shapes: list) -> Image.Image:
@@ -54,8 +62,8 @@ def cut_gap(face: Image.Image, shapes: list) -> Image.Image:
 
 
 @torch.no_grad()
-def main(args: argparse.Namespace) -> None:
-    generator = load_generator(args.generator)
+def main(settings: ExampleSettings) -> None:
+    generator = load_generator(settings.generator)
 
     def face(seed: int, size: int = ENCODER_SIZE) -> Image.Image:
         w = generator.mapping(random_z(1, generator.w_dim, seed), truncation_psi=TRUNCATION_PSI)
@@ -68,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
         "inpainting": {name: cut_gap(face(seed), shapes) for name, (seed, shapes) in GAPS.items()},
     }
     for task, images in pictures.items():
-        folder = args.output_dir / task / "examples"
+        folder = settings.output_dir / task / "examples"
         folder.mkdir(parents=True, exist_ok=True)
         for name, image in images.items():
             image.save(folder / f"{name}.png", optimize=True)

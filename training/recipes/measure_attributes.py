@@ -13,8 +13,8 @@ well each head does on a fifth of the pairs that it was not fitted on (area unde
 the attribute.
 """
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from training.data.pairs import PairStore
 from training.losses.w_error import WError
 from training.networks.identity import embed_all
 from training.networks.mobilefacenet import FaceRecogniser
+from training.settings.flags import Folders, parse
 from training.strokes import ATTRIBUTES
 from training.strokes.facts import NUMBERS
 
@@ -184,25 +185,33 @@ def effects(x: Tensor, values: Tensor) -> Tensor:
     return torch.linalg.solve(square, known.T @ (x - x.mean(dim=0)))
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs_dir", type=Path, nargs="+", required=True, help="with the faces that were looked at")
-    parser.add_argument("--label_maps_dir", type=Path, nargs="+", required=True)
-    parser.add_argument(
-        "--drawings_dir", type=Path, required=True, help="photos/ and attributes.jsonl, as FS2K has them"
-    )
-    parser.add_argument("--recogniser", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class MeasurementSettings:
+    """The pairs, and what is known beside them."""
+
+    pairs_dir: Folders
+    """with the faces that were looked at"""
+    label_maps_dir: Folders
+    """made by training/recipes/make_label_maps.py"""
+    drawings_dir: Path
+    """photos/ and attributes.jsonl, as FS2K has them"""
+    recogniser: Path
+    """MobileFaceNet, safetensors"""
+    output: Path
+    """a safetensors file"""
 
 
-def main(args: argparse.Namespace) -> None:
+def parse_args(words: list[str] | None = None) -> MeasurementSettings:
+    return parse(MeasurementSettings, words, __doc__)
+
+
+def main(settings: MeasurementSettings) -> None:
     torch.manual_seed(0)
-    store, maps = PairStore(args.pairs_dir), LabelMaps(args.label_maps_dir)
+    store, maps = PairStore(settings.pairs_dir), LabelMaps(settings.label_maps_dir)
     pairs = tqdm(range(len(store)), desc="measuring", unit="face")
     with np.errstate(invalid="ignore", divide="ignore"):
         measured = torch.tensor([measure_face(store[i][0], maps.get(store.indices[i]).numpy()) for i in pairs])
-    woman = chances_of_woman(FaceRecogniser.from_file(args.recogniser), store, args.drawings_dir)
+    woman = chances_of_woman(FaceRecogniser.from_file(settings.recogniser), store, settings.drawings_dir)
     error = WError(load_generator(BUILTIN))
     x = (store.w.float() - error.w_avg) / error.w_std
     direction = load_directions()["age"].vector[0]
@@ -218,7 +227,7 @@ def main(args: argparse.Namespace) -> None:
     bias = torch.stack(heads)[:, -1] - weight @ error.w_avg
     tensors = {"index": torch.tensor(store.indices), "values": values, "weight": weight, "bias": bias}
     tensors["vectors"] = effects(x, values) * error.w_std
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, args.output)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, settings.output)
 
 
 if __name__ == "__main__":

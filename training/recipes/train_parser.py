@@ -5,11 +5,12 @@
 The last photos by name (`--num_validation`) are only measured, and never chosen by.
 """
 
-import argparse
 import copy
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,29 +28,51 @@ from training.data.batches import StepBatches
 from training.data.labelled_photos import LabelledPhotos
 from training.evaluation.segmentation import confusion, segmentation_figures
 from training.memory import keep_freed_memory
+from training.settings.flags import OrNone, parse
 
 STATE_NAME = "state.pt"
 
 
-def parse_args(args: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images_dir", type=Path, required=True)
-    parser.add_argument("--masks_dir", type=Path, required=True, help="NAME.png of class numbers for each photo")
-    parser.add_argument("--num_validation", type=int, default=100)
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--pretrained_parser", type=Path, help="start from a saved parser, and in its size")
-    parser.add_argument("--train_batch_size", type=int, default=16)
-    parser.add_argument("--max_train_steps", type=int, default=2600)
-    parser.add_argument("--learning_rate", type=float, default=3e-3)
-    parser.add_argument("--adam_weight_decay", type=float, default=0.05)
-    parser.add_argument("--ema_decay", type=float, default=0.995)
-    parser.add_argument("--dice_weight", type=float, default=0.5)
-    parser.add_argument("--dataloader_num_workers", type=int, default=1)
-    parser.add_argument("--checkpointing_steps", type=int, default=200)
-    parser.add_argument("--mixed_precision", choices=["no", "bf16"], default="bf16")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(args)
+@dataclass(frozen=True)
+class ParserSettings:
+    """A training of the face parser; flags as in training/train.py where they mean the same."""
+
+    images_dir: Path
+    """photos"""
+    masks_dir: Path
+    """NAME.png of class numbers for each photo"""
+    output_dir: Path
+    """of state, parser and report"""
+    num_validation: int = 100
+    """the last photos by name, which only measure"""
+    pretrained_parser: OrNone[Path] = None
+    """start from a saved parser, and in its size"""
+    train_batch_size: int = 16
+    """photos in a step"""
+    max_train_steps: int = 2600
+    """in all"""
+    learning_rate: float = 3e-3
+    """at its highest"""
+    adam_weight_decay: float = 0.05
+    """of AdamW"""
+    ema_decay: float = 0.995
+    """of the average of the weights, which is what is saved"""
+    dice_weight: float = 0.5
+    """of the Dice loss beside the cross entropy"""
+    dataloader_num_workers: int = 1
+    """processes that prepare batches"""
+    checkpointing_steps: int = 200
+    """from one checkpoint and report to the next"""
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    """of the parser"""
+    device: str = "cpu"
+    """where it trains"""
+    seed: int = 0
+    """of all that is drawn by chance"""
+
+
+def parse_args(words: list[str] | None = None) -> ParserSettings:
+    return parse(ParserSettings, words, __doc__)
 
 
 def parser_loss(logits: Tensor, labels: Tensor, dice_weight: float) -> Tensor:
@@ -80,33 +103,37 @@ def segmentation_report(parser: FaceParser, data: LabelledPhotos, device: str = 
     return segmentation_figures(counts)
 
 
-def main(args: argparse.Namespace) -> dict:
+def main(settings: ParserSettings) -> dict:
     keep_freed_memory()
-    set_seed(args.seed)
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    data = LabelledPhotos(args.images_dir, args.masks_dir, slice(None, -args.num_validation), args.seed)
-    held_out = LabelledPhotos(args.images_dir, args.masks_dir, slice(-args.num_validation, None))
-    start = args.pretrained_parser
+    set_seed(settings.seed)
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    data = LabelledPhotos(
+        settings.images_dir, settings.masks_dir, slice(None, -settings.num_validation), settings.seed
+    )
+    held_out = LabelledPhotos(settings.images_dir, settings.masks_dir, slice(-settings.num_validation, None))
+    start = settings.pretrained_parser
     parser = load_component(FaceParser, start, torch.float32).requires_grad_(True) if start else FaceParser()
-    parser = parser.to(args.device, memory_format=torch.channels_last).train()
-    ema = AveragedModel(parser, multi_avg_fn=get_ema_multi_avg_fn(args.ema_decay), use_buffers=True)
-    optimizer = torch.optim.AdamW(parser.parameters(), args.learning_rate, weight_decay=args.adam_weight_decay)
-    scheduler = get_scheduler("cosine", optimizer, num_warmup_steps=100, num_training_steps=args.max_train_steps)
+    parser = parser.to(settings.device, memory_format=torch.channels_last).train()
+    ema = AveragedModel(parser, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
+    optimizer = torch.optim.AdamW(parser.parameters(), settings.learning_rate, weight_decay=settings.adam_weight_decay)
+    scheduler = get_scheduler("cosine", optimizer, num_warmup_steps=100, num_training_steps=settings.max_train_steps)
     saved = {"parser": parser, "ema": ema, "optimizer": optimizer, "scheduler": scheduler}
-    first, state_path = 0, args.output_dir / STATE_NAME
+    first, state_path = 0, settings.output_dir / STATE_NAME
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
         first = state.pop("step")
         for name, value in state.items():
             saved[name].load_state_dict(value)
-    batches = StepBatches(list(range(len(data))), args.train_batch_size, args.seed, first, args.max_train_steps)
-    loader = DataLoader(data, batch_sampler=batches, num_workers=args.dataloader_num_workers)
-    progress = tqdm(total=args.max_train_steps, initial=first)
+    batches = StepBatches(
+        list(range(len(data))), settings.train_batch_size, settings.seed, first, settings.max_train_steps
+    )
+    loader = DataLoader(data, batch_sampler=batches, num_workers=settings.dataloader_num_workers)
+    progress = tqdm(total=settings.max_train_steps, initial=first)
     for step, (images, labels) in enumerate(loader, start=first + 1):
-        images = images.to(args.device, memory_format=torch.channels_last)
-        with torch.autocast(args.device, torch.bfloat16, enabled=args.mixed_precision == "bf16"):
+        images = images.to(settings.device, memory_format=torch.channels_last)
+        with torch.autocast(settings.device, torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
             logits = parser.half_size_logits(images)
-        loss = parser_loss(logits.float(), labels.to(args.device), args.dice_weight)
+        loss = parser_loss(logits.float(), labels.to(settings.device), settings.dice_weight)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parser.parameters(), 1.0)
@@ -115,17 +142,17 @@ def main(args: argparse.Namespace) -> dict:
         ema.update_parameters(parser)
         progress.update()
         progress.set_postfix(loss=loss.item())
-        if step % args.checkpointing_steps == 0 or step == args.max_train_steps:
+        if step % settings.checkpointing_steps == 0 or step == settings.max_train_steps:
             state = {name: part.state_dict() for name, part in saved.items()} | {"step": step}
             torch.save(state, f"{state_path}.tmp")
             os.replace(f"{state_path}.tmp", state_path)
-            copy.deepcopy(ema.module).half().save_pretrained(args.output_dir / "parser")
+            copy.deepcopy(ema.module).half().save_pretrained(settings.output_dir / "parser")
             report = segmentation_report(
-                load_component(FaceParser, args.output_dir / "parser", torch.float32), held_out
+                load_component(FaceParser, settings.output_dir / "parser", torch.float32), held_out
             )
-            (args.output_dir / "report.json").write_text(json.dumps(report | {"step": step}, indent=2) + "\n")
+            (settings.output_dir / "report.json").write_text(json.dumps(report | {"step": step}, indent=2) + "\n")
             tqdm.write(f"step {step}: accuracy {report['pixel_accuracy']:.4f}, mean IoU {report['mean_iou']:.4f}")
-    return json.loads((args.output_dir / "report.json").read_text())
+    return json.loads((settings.output_dir / "report.json").read_text())
 
 
 if __name__ == "__main__":

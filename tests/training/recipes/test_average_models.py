@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from psp_hub.model import PSPModel
-from training.recipes.average_models import average, main
+from training.recipes.average_models import average, main, parse_args
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def trained_on(model_dir, tmp_path):
 
 def test_weighted_mean(model_dir, trained_on, tmp_path):
     models = [str(model_dir), str(trained_on), str(trained_on)]
-    main([*models, "--shares", "0.75", "0.15", "0.1", "--output_dir", str(tmp_path / "average")])
+    main(parse_args([*models, "--shares", "0.75", "0.15", "0.1", "--output_dir", str(tmp_path / "average")]))
     before = PSPModel.from_pretrained(model_dir).encoder.state_dict()
     after = PSPModel.from_pretrained(tmp_path / "average").encoder.state_dict()
     counts = {name for name, value in before.items() if not value.is_floating_point()}
@@ -29,7 +29,7 @@ def test_weighted_mean(model_dir, trained_on, tmp_path):
 
 
 def test_all_alike_by_default(model_dir, trained_on, tmp_path):
-    main([str(model_dir), str(trained_on), "--output_dir", str(tmp_path / "average")])
+    main(parse_args([str(model_dir), str(trained_on), "--output_dir", str(tmp_path / "average")]))
     before = PSPModel.from_pretrained(model_dir).encoder.trunk.stem[0].weight
     after = PSPModel.from_pretrained(tmp_path / "average").encoder.trunk.stem[0].weight
     torch.testing.assert_close(after, before + 0.5)
@@ -57,6 +57,6 @@ def test_models_that_do_not_fit(model_dir, labels_dir, make_encoder, tmp_path, c
         ((model_dir, tmp_path / "nothing"), "nothing"),
     ):
         with pytest.raises(SystemExit):
-            main([*map(str, arguments), "--output_dir", str(tmp_path / "average")])
+            main(parse_args([*map(str, arguments), "--output_dir", str(tmp_path / "average")]))
         assert message in capsys.readouterr().err
         assert not (tmp_path / "average").exists()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from psp_hub.model import PSPModel
-from training.recipes.grow_encoder import grow, main
+from training.recipes.grow_encoder import grow, main, parse_args
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def x():
 
 
 def test_answers_as_before(model_dir, tmp_path, x):
-    main([str(model_dir), "--stage_depths", "2", "1", "3", "--output_dir", str(tmp_path / "grown")])
+    main(parse_args([str(model_dir), "--stage_depths", "2", "1", "3", "--output_dir", str(tmp_path / "grown")]))
     before, after = PSPModel.from_pretrained(model_dir), PSPModel.from_pretrained(tmp_path / "grown")
     assert tuple(after.encoder.config.stage_depths) == (2, 1, 3)
     assert [len(stage) for stage in after.encoder.trunk.stages] == [2, 1, 3]
@@ -54,6 +54,6 @@ def test_what_cannot_be_grown(model_dir, tmp_path, capsys):
         ((tmp_path / "nothing", "--stage_depths", "2", "2", "2"), "nothing"),
     ):
         with pytest.raises(SystemExit):
-            main([*map(str, arguments), "--output_dir", str(tmp_path / "grown")])
+            main(parse_args([*map(str, arguments), "--output_dir", str(tmp_path / "grown")]))
         assert message in capsys.readouterr().err
         assert not (tmp_path / "grown").exists()
