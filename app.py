@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from psp_hub.config import CONFIG_NAME, PSPConfig
+from psp_hub.demo.launch import default_address
 from psp_hub.demo.mix.recipes import Painter
 from psp_hub.demo.page import LAUNCH_OPTIONS, PLACES, build_demo, painter_of, sort_models
 from psp_hub.demo.proxies import without_proxies
-from psp_hub.demo.space import default_address, move_to_gpu
+from psp_hub.demo.space import move_to_gpu
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator

@@ -11,6 +11,7 @@ from torch import nn
 from psp_hub.config import GeneratorReference, PSPConfig
 from psp_hub.demo import segmentation
 from psp_hub.demo.calls import Page
+from psp_hub.demo.launch import OPTIONS
 from psp_hub.demo.mix import tab as mix
 from psp_hub.demo.mix.recipes import Painter
 from psp_hub.demo.parts import Results
@@ -67,18 +68,7 @@ CSS = """
 .status .progress-text {display: none}
 """
 # What `launch` needs so that the page looks and behaves as planned, in tests as well.
-LAUNCH_OPTIONS = {
-    "theme": gr.themes.Default(primary_hue="indigo", font=["system-ui", "sans-serif"]),
-    "css": CSS + segmentation.CSS + mix.CSS,
-    "share": False,
-    "ssr_mode": False,
-    "run_history": False,
-    "max_file_size": "20mb",
-    "footer_links": [],
-    "quiet": True,
-    # Else gradio asks itself for the page and gives up after 3 seconds: on a busy machine, or behind a proxy.
-    "_frontend": False,
-}
+LAUNCH_OPTIONS = OPTIONS | {"css": CSS + segmentation.CSS + mix.CSS}
 # Where a model goes: drawings and maps by the kind of input, photos by the task.
 TITLES = {"sketch": sketch.TITLE, "segmentation": segmentation.TITLE, "photo": photo.TITLE}
 KINDS = {"drawing": "sketch", "labels": "segmentation"}

@@ -7,12 +7,10 @@ reads it. Spaces have the package `spaces`; elsewhere nothing here needs it.
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-import gradio as gr
 import torch
 from torch import nn
 
@@ -27,12 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 MAX_SECONDS = 30  # that one call may have of a shared GPU
 # By identity: forked processes find the models here, where the pickled arguments only name them.
 MODELS: WeakValueDictionary[int, nn.Module] = WeakValueDictionary()
-
-
-def default_address() -> tuple[str, int]:
-    """Host and port to listen on: gradio's own variables; without them, all addresses of a Space, or this computer."""
-    host = "0.0.0.0" if gr.utils.get_space() else "127.0.0.1"
-    return os.environ.get("GRADIO_SERVER_NAME") or host, int(os.environ.get("GRADIO_SERVER_PORT") or 7860)
 
 
 def move_to_gpu(models: Iterable[nn.Module]) -> None:

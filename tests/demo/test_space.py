@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from psp_hub.demo import faces, space
+from psp_hub.demo import faces, launch, space
 from psp_hub.demo.mix import edits
 from psp_hub.demo.mix.recipes import Painter, Recipe
 from psp_hub.demo.problems import Problem
@@ -152,4 +152,4 @@ def test_address(monkeypatch, variables, address):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert space.default_address() == address
+    assert launch.default_address() == address

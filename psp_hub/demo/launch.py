@@ -1,0 +1,24 @@
+"""How a page of this project starts: where it listens, how it looks, what it leaves out."""
+
+import os
+from typing import Any
+
+import gradio as gr
+
+OPTIONS: dict[str, Any] = {
+    "theme": gr.themes.Default(primary_hue="indigo", font=["system-ui", "sans-serif"]),
+    "share": False,
+    "ssr_mode": False,
+    "run_history": False,
+    "max_file_size": "20mb",
+    "footer_links": [],
+    "quiet": True,
+    # Else gradio asks itself for the page and gives up after 3 seconds: on a busy machine, or behind a proxy.
+    "_frontend": False,
+}
+
+
+def default_address() -> tuple[str, int]:
+    """Host and port to listen on: gradio's own variables; without them, all addresses of a Space, or this computer."""
+    host = "0.0.0.0" if gr.utils.get_space() else "127.0.0.1"
+    return os.environ.get("GRADIO_SERVER_NAME") or host, int(os.environ.get("GRADIO_SERVER_PORT") or 7860)
