@@ -1,7 +1,8 @@
-"""Make or update a Space on the Hugging Face Hub that shows the demo, in one commit.
+"""Make or update a Space on the Hugging Face Hub that shows the demo, or holds a blind study, in one commit.
 
     python space_config/deploy.py --repo-id user/draw-a-face --dry-run
     python space_config/deploy.py --repo-id user/draw-a-face --hardware zero-a10g
+    python space_config/deploy.py --repo-id user/which-face --study study/sketch study/segmentation
 
 Run it from an installed checkout (`pip install -e .`). What the Space no longer needs is deleted from its repository;
 its settings, hardware and secrets stay as they are unless a flag names them.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceHardware, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
-from staging import GENERATOR_FILES, list_files, stage
+from staging import GENERATOR_FILES, list_files, stage, stage_study
 
 from psp_hub.config import GeneratorReference
 from psp_hub.hub.transfer import LIBRARY_NAME, LOG_IN, REPO_ID, explained, explained_push
@@ -76,6 +77,7 @@ def push_space(
     private: bool = False,
     hardware: str | None = None,
     secrets: dict[str, str] | None = None,
+    message: str = "Deploy the demo",
 ) -> bool:
     """Make the repository of a Space hold exactly the files of `folder`, in one commit.
 
@@ -113,7 +115,7 @@ def push_space(
         stale = sorted(there - {*files, *KEPT})
         operations += [CommitOperationDelete(path_in_repo=name, is_folder=False) for name in stale]
         commit = api.create_commit(
-            repo_id, operations, commit_message="Deploy the demo", repo_type="space", parent_commit=info.sha
+            repo_id, operations, commit_message=message, repo_type="space", parent_commit=info.sha
         )
     return commit.oid != info.sha
 
@@ -126,6 +128,8 @@ def deploy(args: argparse.Namespace) -> None:
     """
     check_repo_id(args.repo_id, "Space")
     check_hardware(args.hardware)
+    if args.study and args.generator_repo:
+        raise ValueError("--study needs no --generator-repo: it shows pictures that were made before")
     secrets = read_secrets(args.secret)
     api = HfApi(token=args.token, library_name=LIBRARY_NAME)
     if not args.dry_run and not (args.token or get_token()):
@@ -135,7 +139,10 @@ def deploy(args: argparse.Namespace) -> None:
         say(f"{generator} is not public: the Space needs a secret HF_TOKEN that may read it.")
     with tempfile.TemporaryDirectory(prefix="psp-hub-space-") as name:
         folder = Path(name)
-        stage(folder, generator, preload=public)
+        if args.study:
+            stage_study(folder, args.study)
+        else:
+            stage(folder, generator, preload=public)
         sizes = {name: path.stat().st_size for name, path in list_files(folder).items()}
         if args.dry_run:
             for name, size in sizes.items():
@@ -143,7 +150,9 @@ def deploy(args: argparse.Namespace) -> None:
         say(f"{sum(sizes.values()):>12,}  bytes in {len(sizes)} files")
         if args.dry_run:
             return
-        changed = push_space(api, folder, args.repo_id, private=args.private, hardware=args.hardware, secrets=secrets)
+        options = {"private": args.private, "hardware": args.hardware, "secrets": secrets}
+        message = "Deploy a study" if args.study else "Deploy the demo"
+        changed = push_space(api, folder, args.repo_id, message=message, **options)
     say(f"{api.endpoint}/spaces/{args.repo_id}" + ("" if changed else " (nothing had changed)"))
 
 
@@ -160,6 +169,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--generator_repo",
         metavar="OWNER/NAME",
         help="repository with the generator (default: the one that the first start fetches)",
+    )
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="hold a blind study of these folders, as `training/study.py serve` does, instead of the demo",
     )
     parser.add_argument("--hardware", metavar="NAME", help="such as cpu-basic or zero-a10g (default: as it is)")
     parser.add_argument(

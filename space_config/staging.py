@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -29,6 +29,13 @@ FILES = {
     "space_config/README.md": REPOCARD_NAME,
     "space_config/requirements.txt": "requirements.txt",
 }
+STUDY_FILES = {
+    "space_config/study/app.py": "app.py",
+    "LICENSE": "LICENSE",
+    "space_config/study/README.md": REPOCARD_NAME,
+    "space_config/requirements.txt": "requirements.txt",
+    "training/__init__.py": "training/__init__.py",
+}
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 GENERATOR_FILES = (CONFIG_NAME, "diffusion_pytorch_model.safetensors")
 
@@ -43,14 +50,40 @@ def stage(folder: Path, generator: GeneratorReference | None = None, preload: bo
     Raises:
         ValueError: the Space would not run, see `check_staged`.
     """
-    for source, target in FILES.items():
-        if not (ROOT / source).is_file():
-            raise ValueError(f"{source} is missing in {ROOT}")
-        shutil.copyfile(ROOT / source, folder / target)
+    copy_files(FILES, folder)
     shutil.copytree(ROOT / "psp_hub", folder / "psp_hub", ignore=LEFT_OUT)
     if generator:
         name_generator(folder, generator, preload)
     check_staged(folder)
+
+
+def stage_study(folder: Path, kinds: Sequence[Path]) -> None:
+    """Write all files of a Space that holds a blind study into `folder`: its page, and the pictures of each kind.
+
+    Raises:
+        ValueError: no folder of that name, or the Space would not run, see `check_staged`.
+    """
+    copy_files(STUDY_FILES, folder)
+    starters = ROOT / "psp_hub" / "starters"
+    shutil.copytree(
+        ROOT / "psp_hub",
+        folder / "psp_hub",
+        ignore=lambda path, names: names if Path(path) == starters else LEFT_OUT(path, names),
+    )
+    shutil.copytree(ROOT / "training" / "voting", folder / "training" / "voting", ignore=LEFT_OUT)
+    for kind in kinds:
+        if not kind.is_dir():
+            raise ValueError(f"there is no folder {kind}")
+        shutil.copytree(kind, folder / "study" / kind.resolve().name, ignore=LEFT_OUT)
+    check_staged(folder)
+
+
+def copy_files(files: Mapping[str, str], folder: Path) -> None:
+    for source, target in files.items():
+        if not (ROOT / source).is_file():
+            raise ValueError(f"{source} is missing in {ROOT}")
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / source, folder / target)
 
 
 def name_generator(folder: Path, generator: GeneratorReference, preload: bool) -> None:

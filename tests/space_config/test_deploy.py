@@ -16,7 +16,7 @@ from PIL import Image
 
 from psp_hub.config import GeneratorReference, PSPConfig
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
-from tests.browser import ROOT, serve
+from tests.browser import OPENER, ROOT, serve
 from tests.loopback_hub import OWNER, READER, LoopbackHub, Repo
 
 sys.path.insert(0, str(ROOT / "space_config"))
@@ -90,6 +90,7 @@ def light(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return root
 
 
+OWN_FILES = {"LICENSE", "README.md", "app.py", "psp_hub", "requirements.txt"}
 LIGHT_FILES = {
     "LICENSE",
     "README.md",
@@ -120,7 +121,7 @@ def fails(*arguments: str) -> str:
 def test_the_space_of_this_project(tmp_path):
     staging.stage(tmp_path)
     files = staging.list_files(tmp_path)
-    assert {name.split("/")[0] for name in files} == {"LICENSE", "README.md", "app.py", "psp_hub", "requirements.txt"}
+    assert {name.split("/")[0] for name in files} == OWN_FILES
     suffixes = {Path(name).suffix for name in files if name.startswith("psp_hub/")}
     assert suffixes <= {".py", ".json", ".md", ".safetensors", ".png", ".css", ".html", ".js", ".pyi", ".typed"}
     assert {"psp_hub/starters/sketch/encoder/config.json", "psp_hub/demo/page.py"} <= set(files)
@@ -131,15 +132,67 @@ def test_the_space_of_this_project(tmp_path):
         assert path.read_bytes() == (ROOT / source.get(name, name)).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two folders of a study."""
+    root = tmp_path_factory.mktemp("kinds")
+    for kind in ("sketch", "segmentation"):
+        for column in ("inputs", "psp", "spade"):
+            (root / kind / column).mkdir(parents=True)
+            Image.new("RGB", (16, 16)).save(root / kind / column / "1.png")
+    return [root / "sketch", root / "segmentation"]
+
+
+def test_a_study(hub, kinds, capsys):
+    """What a study needs, and no more; deployed over the demo, it takes its place."""
+    run("--study", *map(str, kinds))
+    files = hub.repos[f"spaces/{SPACE}"].files
+    tops = {name.split("/")[0] for name in files}
+    assert tops == {
+        ".gitattributes",
+        "LICENSE",
+        "README.md",
+        "app.py",
+        "psp_hub",
+        "requirements.txt",
+        "study",
+        "training",
+    }
+    assert {name for name in files if name.startswith("study/")} == {
+        f"study/{kind}/{column}/1.png" for kind in ("sketch", "segmentation") for column in ("inputs", "psp", "spade")
+    }
+    assert {name.split("/")[1] for name in files if name.startswith("training/")} == {"__init__.py", "voting"}
+    assert not any(name.startswith("psp_hub/starters/") for name in files)
+    assert files["app.py"] == (ROOT / "space_config/study/app.py").read_bytes()
+    assert hub.repos[f"spaces/{SPACE}"].messages[-1] == "Deploy a study"
+    assert "there is no folder missing" in fails("--study", "missing")
+    assert "needs no --generator-repo" in fails("--study", str(kinds[0]), "--generator-repo", GENERATOR)
+
+
+@pytest.mark.slow
+def test_a_staged_study_serves(kinds, tmp_path):
+    """As a Space does, from its own files."""
+    (tmp_path / "space").mkdir()
+    staging.stage_study(tmp_path / "space", kinds)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["GRADIO_TEMP_DIR"] = str(tmp_path / "gradio")
+    log = tmp_path / "log.txt"
+    start = START.replace("print(psp_hub", "import training; print(training.__file__, psp_hub")
+    with serve(log=log, environment=environment, program=("-c", start), folder=tmp_path / "space", pause=0.1) as url:
+        assert "Which is better?" in OPENER.open(url, timeout=60).read().decode()
+    assert log.read_text().count(str(tmp_path / "space")) >= 2 and "Traceback" not in log.read_text()
+
+
 def test_versions_agree():
     """The Space requires what the package does, and has the gradio that the demo is tested with."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [line for line in (ROOT / "space_config/requirements.txt").read_text().splitlines() if line[0] != "#"]
     assert sorted(map(str, map(Requirement, lines))) == sorted(map(str, map(Requirement, project["dependencies"])))
-    card = SpaceCard.load(ROOT / "space_config/README.md").data
-    assert f"gradio=={card.sdk_version}" in (ROOT / "requirements.txt").read_text().splitlines()
-    needed = re.fullmatch(r">=3\.(\d+)", project["requires-python"])[1]
-    assert int(card.python_version.split(".")[1]) >= int(needed)
+    for path in ("space_config/README.md", "space_config/study/README.md"):
+        card = SpaceCard.load(ROOT / path).data
+        assert f"gradio=={card.sdk_version}" in (ROOT / "requirements.txt").read_text().splitlines()
+        needed = re.fullmatch(r">=3\.(\d+)", project["requires-python"])[1]
+        assert int(card.python_version.split(".")[1]) >= int(needed)
 
 
 def test_a_new_space(hub, light, capsys):
