@@ -252,9 +252,10 @@ def test_two_people_vote_in_a_browser(sketch, tmp_path, capsys):
         open_page(url) as (page, troubles),
     ):
         other = page.context.browser.new_context().new_page()
+        for window in (page, other):
+            window.set_default_timeout(240_000)  # busy machines
         other.goto(url)
         for window, disliked in ((page, ()), (other, ("000", "001", "002"))):
-            window.set_default_timeout(120_000)  # busy machines
             window.get_by_text("0 of 11").wait_for()
             voter = window.evaluate("localStorage.getItem('psp-hub-study')")
             for i, question in enumerate(study.questions(voter)):
