@@ -18,7 +18,12 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+def on_space() -> bool:
+    """Whether this is a Hugging Face Space."""
+    return gr.utils.get_space() is not None
+
+
 def default_address() -> tuple[str, int]:
     """Host and port to listen on: gradio's own variables; without them, all addresses of a Space, or this computer."""
-    host = "0.0.0.0" if gr.utils.get_space() else "127.0.0.1"
+    host = "0.0.0.0" if on_space() else "127.0.0.1"
     return os.environ.get("GRADIO_SERVER_NAME") or host, int(os.environ.get("GRADIO_SERVER_PORT") or 7860)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from psp_hub.demo.launch import default_address
+from psp_hub.demo.launch import default_address, on_space
 from training.voting.page import serve
 from training.voting.pairs import Study
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--host", default=host)
     parser.add_argument("--port", type=int, default=port)
     args = parser.parse_args()
-    votes = (STORAGE if STORAGE.is_dir() else HERE) / "votes.jsonl"
+    votes = (STORAGE if on_space() and STORAGE.is_dir() else HERE) / "votes.jsonl"
     try:
         serve(Study(sorted((HERE / "study").iterdir())), votes, args.host, args.port)
     except (ValueError, OSError) as error:
