@@ -18,8 +18,6 @@ import random
 import resource
 import shutil
 import signal
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -28,8 +26,9 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks import stress_resume
+from benchmarks.hostile.models import make_models
 from benchmarks.hostile.programs import App, Convert, MakePairs, Translate, finish, fork, kill, leftovers
-from benchmarks.stress_inputs import make_models
+from benchmarks.hostile.verdict import exit_with
 from tests.hub_client import CallError, HubClient
 from tests.loopback_hub import OWNER, LoopbackHub
 
@@ -246,10 +245,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)  # tiny networks, and forks of a process with threads would wait for them
-    with tempfile.TemporaryDirectory() as name:
-        wrong = stress(args, Path(name))
-    print(*wrong, sep="\n")
-    sys.exit(1 if wrong else 0)
+    exit_with(lambda folder: stress(args, folder))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ in a traceback, hung, left files behind, or was wrong without a word. Exits with
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from tqdm import tqdm
 from benchmarks.hostile import checkpoints, pictures
 from benchmarks.hostile.doors import (
     ANSWERED,
+    ENDPOINTS,
     HANG,
     TRACEBACK,
     Outcome,
@@ -35,14 +35,15 @@ from benchmarks.hostile.doors import (
     in_python,
     on_command_line,
     on_page,
+    page_settings,
     typed,
 )
 from benchmarks.hostile.folders import FOLDERS
+from benchmarks.hostile.models import make_models
 from benchmarks.hostile.pictures import REFUSED, Hostile
-from psp_hub import PSPConfig, PSPModel, save_latents
+from benchmarks.hostile.verdict import exit_with
+from psp_hub import PSPModel, save_latents
 from psp_hub.conversion import convert
-from psp_hub.encoder import PSPEncoder
-from psp_hub.generators.mobile_stylegan import MobileStyleGAN
 from psp_hub.latents_file import load_latents
 from psp_hub.tasks import TASKS
 from tests.browser import serve
@@ -51,14 +52,6 @@ from training.data.loading import load_data
 from training.settings.flags import parse
 from training.settings.run import TrainingSettings
 
-ENDPOINTS = {
-    "sketch": "draw_to_face",
-    "segmentation": "map_to_face",
-    "inversion": "reconstruct",
-    "super-resolution": "upscale",
-    "inpainting": "fill_in",
-}
-KINDS = {"drawing": 1, "labels": 19, "photo": 3, "masked": 4}
 JUNK: tuple[Any, ...] = (
     *(None, "", "x", -1, 1e30, 0.5, True, [], {}, [[[]]], {"path": "/etc/passwd"}, "data:image/png;base64,AA"),
     *({"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}}, "\ud800", "9" * 400, ["a"] * 50),
@@ -67,26 +60,6 @@ ODD_OPTIONS: tuple[list[object], ...] = (
     *(["--seed", -1], ["--seed", "nan"], ["--strength", 2], ["--variations", 0], ["--truncation-psi", "inf"]),
     *(["--variations", 3], ["--factor", 0], ["--refine", -5], ["--label-order", "mine"], ["--mask", "nowhere.png"]),
 )
-
-
-def make_models(folder: Path) -> dict[str, PSPModel]:
-    """Tiny random models of all tasks that the page has, saved by task."""
-    torch.manual_seed(0)
-    generator = MobileStyleGAN(channels=(16, 16, 16, 16), w_dim=32, mapping_layers=2).eval()
-    sizes = {"stem_width": 16, "stem_stride": 8, "stage_widths": (16, 16, 16), "stage_depths": (1, 1, 1)}
-    sizes |= {"stage_strides": (1, 2, 2), "pyramid_width": 8, "base_width": 4, "head_widths": (8, 8, 8)}
-    models = {}
-    with torch.no_grad():
-        for value in (*generator.parameters(), *generator.buffers()):
-            value.normal_(std=0.5)
-        for task in ENDPOINTS:
-            kind = TASKS[task].input_kind
-            encoder = PSPEncoder(in_channels=KINDS[kind], num_ws=8, w_dim=32, **sizes)
-            for value in encoder.parameters():
-                value.normal_(std=0.1)
-            models[task] = PSPModel(encoder, generator, PSPConfig(task, kind)).eval().requires_grad_(False)
-            models[task].save_pretrained(folder / task)
-    return models
 
 
 class Stress:
@@ -136,10 +109,7 @@ class Stress:
             own = bool(rng.random() < 0.1)
             outcome = on_command_line(model, self.folder / task, case, place / "out/face.png", words, own)
         else:
-            data: list[Any] = [int(rng.integers(100)), 1, 0.5, 1.0]
-            data = {"segmentation": ["CelebAMask-HQ", *data], "inversion": [*data, 0]}.get(task, data)
-            data = [None, True, *data, 0] if task == "inpainting" else data
-            outcome = on_page(self.page, ENDPOINTS[task], model, case, data)
+            outcome = on_page(self.page, task, model, case, page_settings(task, int(rng.integers(100))))
         return f"{door}, {task}: {case.kind}", outcome
 
     def make_picture(self, rng: np.random.Generator, place: Path, task: str) -> Hostile:
@@ -282,8 +252,8 @@ class Stress:
         return f"latents: {kind}", outcome
 
 
-def stress(args: argparse.Namespace, folder: Path) -> tuple[Counter[str], list[str]]:
-    """Run all cases; returns how many ended how, and what is wrong."""
+def stress(args: argparse.Namespace, folder: Path) -> list[str]:
+    """Run all cases and print how many ended how; returns what is wrong."""
     models = make_models(folder)
     words = [word for task in models for word in ("--model", str(folder / task))]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "gradio")}
@@ -304,7 +274,11 @@ def stress(args: argparse.Namespace, folder: Path) -> tuple[Counter[str], list[s
                 wrong.append(f"{number}: {name}: {outcome.result}: {outcome.text}")
             wrong += [f"{number}: {name}: left {', '.join(outcome.left)}"] if outcome.left else []
             wrong += [f"{number}: {name}: wrong without a word: {outcome.wrong}"] if outcome.wrong else []
-    return counts, wrong
+    doors = sorted((door, count) for door, count in counts.items() if door.startswith("door "))
+    print(", ".join(f"{door.removeprefix('door ')} {count}" for door, count in doors))
+    for title in ("tried", REFUSED, ANSWERED, TRACEBACK, HANG, "files left", "wrong"):
+        print(f"{title:12} {counts[title]:4}")
+    return wrong
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -319,14 +293,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)  # tiny networks
-    with tempfile.TemporaryDirectory() as name:
-        counts, wrong = stress(args, Path(name))
-    doors = sorted((door, count) for door, count in counts.items() if door.startswith("door "))
-    print(", ".join(f"{door.removeprefix('door ')} {count}" for door, count in doors))
-    for title in ("tried", REFUSED, ANSWERED, TRACEBACK, HANG, "files left", "wrong"):
-        print(f"{title:12} {counts[title]:4}")
-    print(*wrong, sep="\n")
-    sys.exit(1 if wrong else 0)
+    exit_with(lambda folder: stress(args, folder))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -30,6 +29,7 @@ import psutil
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from benchmarks.hostile.verdict import exit_with
 from psp_hub.model_names import STARTERS
 from tests.browser import OPENER, serve
 
@@ -277,10 +277,7 @@ def stress(args: argparse.Namespace, folder: Path) -> list[str]:
 
 def main() -> None:
     args = parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        wrong = stress(args, Path(name))
-    print(*wrong, sep="\n")
-    sys.exit(1 if wrong else 0)
+    exit_with(lambda folder: stress(args, folder))
 
 
 if __name__ == "__main__":

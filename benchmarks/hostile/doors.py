@@ -25,6 +25,13 @@ from psp_hub.cli.main import main
 from psp_hub.images.preprocessing import open_image, prepare_tensor, tensor_to_images
 from tests.browser import OPENER, ROOT
 
+ENDPOINTS = {
+    "sketch": "draw_to_face",
+    "segmentation": "map_to_face",
+    "inversion": "reconstruct",
+    "super-resolution": "upscale",
+    "inpainting": "fill_in",
+}
 ANSWERED, TRACEBACK, HANG = "answered", "traceback", "hang"
 SECONDS = 90  # more than the slowest answer takes on a busy machine
 SAME_DRAWING = 0.04  # mean difference, of 1: lines that another format made a little softer
@@ -205,7 +212,15 @@ class RunningPage:
         return Outcome(REFUSED if message else TRACEBACK, f"{event}: {text[:300]}"), []
 
 
-def on_page(page: RunningPage, endpoint: str, model: PSPModel, case: Hostile, data: list[Any]) -> Outcome:
+def page_settings(task: str, seed: int) -> list[Any]:
+    """What the endpoint of a task is sent behind the file, for one variation."""
+    common: list[Any] = [seed, 1, 0.5, 1.0]
+    before = {"segmentation": ["CelebAMask-HQ"], "inpainting": [None, True]}.get(task, [])
+    behind = [] if task in ("sketch", "segmentation") else [0]
+    return [*before, *common, *behind]
+
+
+def on_page(page: RunningPage, task: str, model: PSPModel, case: Hostile, data: list[Any]) -> Outcome:
     """A file that a program sends; the page shows what it understood."""
     try:
         content = case.path.read_bytes() if case.path.is_file() else b""
@@ -213,7 +228,7 @@ def on_page(page: RunningPage, endpoint: str, model: PSPModel, case: Hostile, da
         content = b""
     path = page.upload(case.path.name, content)
     file = {"path": path or str(case.path), "meta": {"_type": "gradio.FileData"}}
-    outcome, answers = page.ask(endpoint, [file, *data])
+    outcome, answers = page.ask(ENDPOINTS[task], [file, *data])
     kind = model.config.input_kind
     seen = lambda: as_input(open_image(answers[2]["path"], keep_mode=True), kind)  # noqa: E731
     return judge(outcome, case, seen, of_case(case, kind))
