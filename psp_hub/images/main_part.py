@@ -1,10 +1,13 @@
-"""The main part of a drawing: without a signature, a date or the holes of a binder, far from it and small."""
+"""The main part of a drawing: without a signature, a date, a frame or the holes of a binder, far from it."""
 
 import numpy as np
 
 CELLS = 32  # along each side; ink in cells that touch, or nearly so, belongs together
-LITTLE = 0.25  # of the ink of the largest part, at most, is in each part that is left out ...
-FAR = 0.3  # ... and it is farther from the rest than this part of the extent of that
+LITTLE = 0.25  # of the ink of the largest part, at most, is in each part that is left out
+MARGIN = (
+    0.08  # of the page: frames and rows of holes lie in it as a whole, and may have more ink; and of all these ...
+)
+FAR = 0.3  # ... each is farther from the rest than this part of the extent of that
 
 Cell = tuple[int, int]
 
@@ -22,10 +25,12 @@ def main_part(ink: np.ndarray) -> tuple[int, int, int, int]:
     parts = sorted(connected(counts > 0), key=lambda part: int(counts[part].sum()), reverse=True)
     if len(parts) < 2:
         return box(ink)
-    most = counts[parts[0]].sum()
+    inner = [part for part in parts if not in_margin(part, counts.shape)]
+    first = (inner or parts)[0]
+    most = counts[first].sum()
     kept = np.zeros(counts.shape, bool)
-    for part in parts:
-        kept[part] |= counts[part].sum() > LITTLE * most or part is parts[0]
+    for part in inner or parts:
+        kept[part] |= counts[part].sum() > LITTLE * most or part is first
     while True:  # eyes are near the hair, a mouth near the eyes
         left, top, right, bottom = box(kept)
         low, high = np.array([top, left]), np.array([bottom, right]) - 1
@@ -51,17 +56,23 @@ def box(ink: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def connected(cells: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The parts that touch, also with one cell between them: rows and columns of their cells."""
+def in_margin(part: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...]) -> bool:
+    """Whether all cells of a part lie along the edges of the page."""
+    rows, columns = ((at + 0.5) / side for at, side in zip(part, shape, strict=True))
+    return bool((np.minimum.reduce([rows, 1 - rows, columns, 1 - columns]) < MARGIN).all())
+
+
+def connected(cells: np.ndarray, reach: int = 2) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The parts whose cells are at most `reach` apart (1: they touch): rows and columns of the cells of each."""
     left: set[Cell] = {(int(y), int(x)) for y, x in zip(*np.nonzero(cells), strict=True)}
-    parts = []
+    parts, around = [], range(-reach, reach + 1)
     while left:
         part: list[Cell] = []
         rest = [left.pop()]
         while rest:
             y, x = rest.pop()
             part.append((y, x))
-            near = {(y + dy, x + dx) for dy in range(-2, 3) for dx in range(-2, 3)} & left
+            near = {(y + dy, x + dx) for dy in around for dx in around} & left
             left -= near
             rest += near
         rows, columns = np.array(part).T

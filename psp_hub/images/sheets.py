@@ -1,20 +1,13 @@
 """Photos of a sheet of paper: where it lies on the table, its ruled lines, and its light."""
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
+
+from psp_hub.images.sheet_outline import CLOSED, as_image, border, closed, find_sheet
 
 SIDE = 256  # px of the copy that is looked at
-BORDER = 2  # px of it
 EVEN_BORDER, BRIGHT_BORDER = 6 / 255, 0.06  # a clean page: an even border, as bright as anything on it
 
-CLOSED = 9  # px: thinner lines are not seen when the sheet is looked for
-TABLE_CONTRAST, CORNER_CONTRAST = 0.12, 0.3  # between sheet and table; if the sheet ends beyond two of the borders
-FREE = 0.05  # less than this part of a border is sheet, where the table is seen
-TABLE_BORDER = 0.4  # so much of the picture's border is table
-SHEET_SHARE = (0.12, 0.88)  # of the picture; a black frame around a drawing is thinner than a table
-FILLED = 0.55  # of the quadrilateral: dark hair is not paper ...
-OUTSIDE = 0.08  # ... and of what is bright, so much may lie outside: spots of light are no quadrilaterals
-SIDES = 0.6  # opposite sides are as long, seen from above
 INSET = 0.006  # of its sides is left out, where the edge is blurred
 MAX_SHEET = 2048  # px
 
@@ -53,79 +46,12 @@ def small_copy(grey: Image.Image) -> np.ndarray:
     return np.asarray(grey.resize(size, Image.Resampling.BOX), np.float32) / 255
 
 
-def border(values: np.ndarray) -> np.ndarray:
-    """The outermost pixels on each side."""
-    n = BORDER
-    return np.concatenate([part.ravel() for part in (values[:n], values[-n:], values[:, :n], values[:, -n:])])
-
-
 def is_clean(values: np.ndarray) -> bool:
     low, middle, high = np.quantile(border(values), (0.1, 0.5, 0.9))
     return bool(high - low <= EVEN_BORDER and middle >= values.max() - BRIGHT_BORDER)
 
 
-def as_image(values: np.ndarray) -> Image.Image:
-    return Image.fromarray((values.clip(0, 1) * 255).round().astype(np.uint8))
-
-
-def closed(image: Image.Image, size: int = CLOSED) -> Image.Image:
-    """Without dark lines that are thinner than `size` px."""
-    return image.filter(ImageFilter.MaxFilter(size)).filter(ImageFilter.MinFilter(size))
-
-
 # The sheet on the table
-
-
-def find_sheet(values: np.ndarray) -> np.ndarray | None:
-    """Corners [4, 2] of a bright quadrilateral on a darker table, from the upper left one anticlockwise; or None."""
-    if min(values.shape) < 2 * CLOSED:
-        return None
-    image = closed(as_image(values)).filter(ImageFilter.MinFilter(7)).filter(ImageFilter.MaxFilter(7))
-    even = np.asarray(image, np.float32) / 255
-    level = threshold(even)
-    # A part of the sheet that lies in a shadow may be closer to the table than to the rest.
-    for lower in (threshold(even[even <= level]), level):
-        if (corners := quadrilateral(even, even > lower)) is not None:
-            return corners
-    return None
-
-
-def quadrilateral(even: np.ndarray, bright: np.ndarray) -> np.ndarray | None:
-    """Corners of what is bright, [H, W], if it is a sheet."""
-    share = float(bright.mean())
-    if not SHEET_SHARE[0] <= share <= SHEET_SHARE[1] or 1 - border(bright).mean() < TABLE_BORDER:
-        return None
-    contrast = float(np.median(even[bright]) - np.median(even[~bright]))
-    height, width = bright.shape
-    y, x = np.nonzero(bright)
-    ends = [(x + y).argmin(), (x - y).argmin(), (x + y).argmax(), (x - y).argmax()]
-    corners = np.stack([x[ends], y[ends]], axis=1).astype(float)
-    left, right, top, bottom = (
-        float(np.mean(edge)) < FREE for edge in (bright[:, 0], bright[:, -1], *bright[[0, -1]])
-    )
-    sides = left + right + top + bottom  # along which there is table; a fold or a shadow goes from edge to edge
-    if contrast < (TABLE_CONTRAST if sides >= 3 else CORNER_CONTRAST) or not ((left or right) and (top or bottom)):
-        return None
-    lengths = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
-    if lengths.min() < 1 or any(min(pair) < SIDES * max(pair) for pair in (lengths[::2], lengths[1::2])):
-        return None
-    inside = Image.new("1", (width, height))
-    ImageDraw.Draw(inside).polygon([tuple(corner) for corner in corners.tolist()], fill=1)
-    mask = np.asarray(inside)
-    if mask.mean() > SHEET_SHARE[1] or bright[mask].mean() < FILLED or (bright & ~mask).sum() > OUTSIDE * bright.sum():
-        return None
-    return corners + np.array([[0, 0], [0, 1], [1, 1], [1, 0]])  # from pixels to their outer corners
-
-
-def threshold(values: np.ndarray) -> float:
-    """Otsu 1979: the level that tells two kinds of pixels apart best."""
-    counts, edges = np.histogram(values, bins=64, range=(0, 1))
-    levels = (edges[:-1] + edges[1:]) / 2
-    below, sums = np.cumsum(counts), np.cumsum(counts * levels)
-    above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(edges[1:][np.nan_to_num(between).argmax()])
 
 
 def cut_sheet(grey: Image.Image, corners: np.ndarray) -> Image.Image:

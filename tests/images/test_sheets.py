@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from psp_hub.images.line_drawings import prepare_drawing
 from psp_hub.images.main_part import main_part
-from psp_hub.images.sheets import find_sheet, flat_page, remove_rules, small_copy
+from psp_hub.images.sheet_outline import find_sheet
+from psp_hub.images.sheets import flat_page, remove_rules, small_copy
 
 
 def face(side: int = 600, line: int = 5) -> Image.Image:
@@ -70,6 +71,23 @@ def folded(sheet: Image.Image) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
+def with_things(photo: Image.Image, *, cup: int = 0, hand: int = 0, pencil: int = 0) -> Image.Image:
+    """Things of these greys beside a sheet, on its corner, and close to its edge."""
+    draw = ImageDraw.Draw(photo)
+    if cup:
+        draw.ellipse((700, 10, 830, 110), fill=cup)
+    if hand:
+        draw.ellipse((600, 650, 840, 840), fill=hand)
+    if pencil:
+        draw.line((740, 300, 830, 700), fill=pencil, width=16)
+    return photo
+
+
+def beech() -> Image.Image:
+    """Not much darker than the paper."""
+    return Image.fromarray(np.random.default_rng(2).normal(186, 5, (840, 840)).clip(0, 255).astype(np.uint8))
+
+
 PHOTOS = {
     "grey table": on_table(face()),
     "dark table": on_table(face(), 15),
@@ -77,9 +95,15 @@ PHOTOS = {
     "table of wood": on_table(face(), wood()),
     "turned": on_table(face(), 60, (80, 80), 8),
     "turned the other way, on wood": on_table(face(), wood(), (100, 90), -6),
+    "turned, on a light table": on_table(face(), beech(), (40, 50), 11),
+    "cup on the table": with_things(on_table(face(), 70), cup=225),
+    "hand on a corner": with_things(on_table(face(), 70), hand=150),
+    "pencil beside it": with_things(on_table(face(), 70), pencil=180),
+    "table on the left and right": on_table(face(), Image.new("L", (840, 620), 60), (120, 10)),
     "in the corner of the picture": on_table(face(), 60, (240, 240)),
     "shadow": in_shadow(face()),
     "shadow on the sheet, and a table": on_table(in_shadow(face()), 50),
+    "shadow on the sheet, on wood": on_table(in_shadow(face()), wood()),
     "ruled": ruled(face()),
     "squared": ruled(face(), squared=True),
     "squared and turned": ruled(face(), squared=True, angle=2),
@@ -114,7 +138,9 @@ NO_SHEETS = {
     "black hair all around": Image.new("L", (600, 600), 0),
     "shadow": in_shadow(face()),
     "fold": folded(face()),
+    "head on a dark ground": Image.new("L", (600, 600), 60),
 }
+ImageDraw.Draw(NO_SHEETS["head on a dark ground"]).ellipse((140, 70, 460, 520), fill=200)
 ImageDraw.Draw(framed).rectangle((0, 0, 599, 599), outline=0, width=14)
 ImageDraw.Draw(NO_SHEETS["black hair all around"]).ellipse((150, 100, 450, 560), fill=255)
 
@@ -160,12 +186,17 @@ def beside(thing: str) -> Image.Image:
     elif thing == "holes":
         for y in (300, 800):
             draw.ellipse((945, y, 975, y + 30), fill=60)
+    elif thing == "spiral binding":
+        for y in range(20, 1000, 70):
+            draw.ellipse((20, y, 50, y + 30), fill=60)
+    elif thing == "frame":
+        draw.rectangle((20, 20, 979, 979), outline=0, width=3)
     elif thing == "date":
         draw.line((850, 40, 950, 40), fill=0, width=4)
     return sheet
 
 
-@pytest.mark.parametrize("thing", ["signature", "holes", "date"])
+@pytest.mark.parametrize("thing", ["signature", "holes", "spiral binding", "frame", "date"])
 def test_what_lies_far_from_a_small_drawing(thing):
     alone = np.asarray(prepare_drawing(beside("nothing")), int)
     assert (alone < 160).any(axis=0).sum() > 200
