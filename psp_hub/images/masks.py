@@ -1,20 +1,23 @@
 """Masks: where a photo is to be filled in. The page, the command line and Python ask here."""
 
-import numpy as np
-from PIL import Image
+from functools import reduce
+
+from PIL import Image, ImageChops
 
 from psp_hub.images.colours import to_srgb
 from psp_hub.images.pictures import flatten
 
 MASK_SHAPES = 0.02  # how much the proportions of a mask and its photo may differ
-MIDDLE = 128  # from here on a pixel is light, or opaque
+MIDDLE = 128  # from here on a pixel is light, or opaque, if no mask is fainter
+NOISE = 16  # a lossy format may leave as much of black
 
 
 def missing_part(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     """What a mask says is missing.
 
     If some of the mask is opaque and some transparent, what is opaque is missing, whatever its colour: so painting
-    programs save a layer with strokes. Otherwise what is light is.
+    programs save a layer with strokes, those of a faint brush too. Otherwise what is light is, in any colour; of two
+    greys, such as the numbers 0 and 1, the lighter one.
 
     Args:
         mask: of any mode and size, but of the photo's proportions.
@@ -30,12 +33,13 @@ def missing_part(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     if abs(width * mask_height / (height * mask_width) - 1) > MASK_SHAPES:
         got = f"{mask_width} x {mask_height} pixels"
         raise ValueError(f"The mask has {got}, expected the shape of the photo, {width} x {height}.")
-    if mask.has_transparency_data and varies(opaque := mask.convert("RGBA").getchannel("A")):
+    opaque = split(mask.convert("RGBA").getchannel("A")) if mask.has_transparency_data else None
+    if opaque is not None and varies(opaque):
         missing, empty, full = opaque, "transparent", "opaque"
     else:
         colours = mask.convert("RGBA").convert("RGB") if mask.has_transparency_data else flatten(mask)
-        missing, empty, full = colours.convert("L"), "black", "white"
-    missing = missing.resize(size, Image.Resampling.NEAREST).point(lambda value: 255 if value >= MIDDLE else 0)
+        missing, empty, full = split(reduce(ImageChops.lighter, colours.split())), "black", "white"
+    missing = missing.resize(size, Image.Resampling.NEAREST)
     if not varies(missing):
         colour = full if missing.getbbox() else empty
         raise ValueError(f"The mask is {colour} all over: a part of it should be {full}, to be filled in.")
@@ -76,7 +80,16 @@ def with_hole(photo: Image.Image, mask: Image.Image) -> Image.Image:
     return photo
 
 
+def split(channel: Image.Image) -> Image.Image:
+    """255 where a channel is high, 0 elsewhere: from `MIDDLE` on, or half of the highest; of two values the higher."""
+    low, high = (int(value) for value in channel.getextrema())
+    level = min(MIDDLE, max(NOISE, high // 2))
+    if channel.getcolors(2) and (low == 0 or high - low > NOISE):
+        level = max(high, 1)
+    return channel.point(lambda value: 255 if value >= level else 0)
+
+
 def varies(channel: Image.Image) -> bool:
-    """Whether some of a channel is at least `MIDDLE`, and some is not."""
-    high = np.asarray(channel) >= MIDDLE
-    return bool(high.any() and not high.all())
+    """Whether a channel that was `split` has both values."""
+    low, high = channel.getextrema()
+    return bool(low != high)

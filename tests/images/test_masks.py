@@ -32,6 +32,9 @@ MASKS = {
     "half transparent white everywhere": stroke((255, 255, 255, 100), (0, 0, 0, 100)),
     "grey and alpha": stroke((255, 255), (255, 0), "LA"),
     "palette with a transparent colour": stroke("red", CLEAR).quantize(8),
+    "a faint brush": stroke((255, 0, 0, 100), CLEAR),
+    "red on black": stroke("red", "black", "RGB"),
+    "0 and 1": stroke(1, 0, "L"),
     "half as large": stroke("red", CLEAR, size=(60, 40)),
     "twice as large": stroke(255, 0, "L", size=(240, 160)),
 }
@@ -56,6 +59,9 @@ def test_every_mask_means_the_same(mask):
         (Image.new("RGB", SIZE, "white"), "The mask is white all over"),
         (Image.new("RGBA", SIZE, "white"), "The mask is white all over"),
         (Image.new("RGBA", SIZE, CLEAR), "The mask is black all over"),
+        (stroke("red", "white", "RGB"), "The mask is white all over"),  # and not all but the stroke
+        (stroke(3, 2, "L"), "The mask is black all over"),
+        (stroke(255, 254, "L"), "The mask is white all over"),
         (Image.new("L", (80, 120), 0), "The mask has 80 x 120 pixels, expected the shape of the photo, 120 x 80"),
         (Image.new("L", (80, 80), 0), "The mask has 80 x 80 pixels"),
     ],
