@@ -32,10 +32,10 @@ UNLIKE = 75.0  # a pixel is a thin line of its own if its colour is farther than
 FOREIGN = 48.0  # an even area whose colour is farther than this from every class' colour is no class
 MAX_FOREIGN = 0.02  # of all pixels
 MAX_LISTED = 5
-LOSSY = ("JPEG", "AVIF")  # WebP may be either
+LOSSY = ("JPEG", "AVIF", "HEIF")  # WebP may be either
 OVERSHOOT = 32  # of numbers that went through JPEG, none is greater
 CLOSE_NUMBERS = 2  # what JPEG and smoothing make of a number differs from a neighbour by no more, mostly
-MAX_SPOILT = 0.03  # of the pixels at borders: maps of 32 px or more have less, and JPEG of the best quality twice that
+MAX_SPOILT = 0.04  # of the pixels at borders: maps of 32 px have 0.03, larger ones 0.01, halved ones 0.13
 
 
 def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarray:
@@ -63,7 +63,8 @@ def read_labels(image: Image.Image, label_order: str | None = None) -> np.ndarra
         scale = MAX_SIDE / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.NEAREST)
     size = image.height, image.width
-    shown = np.asarray(image.convert("RGBA"))[..., 3] >= 128 if image.has_transparency_data else np.ones(size, bool)
+    alpha = np.asarray(image.convert("RGBA"))[..., 3] if image.has_transparency_data else np.full(size, 255)
+    shown = (alpha >= 128) | (alpha.max() == 0)  # transparent all over is a mistake
     numbers = _numbers(image, prefer_colours=label_order is None)
     if numbers is not None:
         _check_lossless(numbers, is_lossy)
@@ -107,8 +108,12 @@ def _numbers(image: Image.Image, prefer_colours: bool) -> np.ndarray | None:
     """The numbers [H, W] that the pixels stand for; None if it is the colours that count."""
     if image.mode == "P":
         numbers = np.asarray(image)
-        named = any(_has_official_colours(shown, np.unique(numbers)) for shown in (image, to_srgb(image)))
-        return None if prefer_colours and named else numbers
+        used = np.unique(numbers)
+        named = any(_has_official_colours(shown, used) for shown in (image, to_srgb(image)))
+        if prefer_colours and named:
+            return None
+        greys = _greys(image, used)
+        return numbers if greys is None else greys[numbers]
     if image.mode in ("LA", "La"):
         return np.asarray(image.getchannel("L"))
     if len(image.getbands()) == 1:
@@ -116,6 +121,17 @@ def _numbers(image: Image.Image, prefer_colours: bool) -> np.ndarray | None:
     colours = np.asarray(image.convert("RGB"))
     is_grey = (colours == colours[..., :1]).all() and colours.any()
     return colours[..., 0] if is_grey else None
+
+
+def _greys(image: Image.Image, used: np.ndarray) -> np.ndarray | None:
+    """Of a palette whose colours are the numbers themselves, as greys, those: GIF and programs that shrink files
+    renumber them. None of others."""
+    palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    if used.max() >= len(palette):
+        return None
+    colours = palette[used]
+    is_grey = (colours == colours[:, :1]).all() and colours.max() < NUM_CLASSES
+    return palette[:, 0] if is_grey and len(np.unique(colours[:, 0])) == len(used) else None
 
 
 def _colours(image: Image.Image) -> np.ndarray:
@@ -145,17 +161,20 @@ def _check_lossless(numbers: np.ndarray, is_lossy: bool) -> None:
     """Raise ValueError for numbers that were compressed as if they were colours, or smoothed.
 
     Between skin (1) and hair (13) either leaves a little of every class: phantom glasses and earrings. Such pixels
-    have hardly an equal neighbour, but one whose number is close.
+    have hardly an equal neighbour, but one whose number is close, or a lower and a higher one opposite each other.
     """
     if numbers.max() >= OVERSHOOT or numbers.max() == 0:  # other mistakes, which have messages of their own
         return
     height, width = numbers.shape
     padded = np.pad(numbers.astype(np.int32), 1, mode="edge")
-    around = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
-    differences = np.stack([np.abs(padded[y : y + height, x : x + width] - padded[1:-1, 1:-1]) for y, x in around])
+    around = np.stack([padded[y : y + height, x : x + width] for y, x in np.ndindex(3, 3) if (y, x) != (1, 1)])
+    differences = np.abs(around - numbers)  # [8, H, W]
     is_alone = (differences == 0).sum(axis=0) < 2
     is_close = np.where(differences == 0, OVERSHOOT, differences).min(axis=0) <= CLOSE_NUMBERS
-    share = float((is_alone & is_close).sum() / max((differences > 0).any(axis=0).sum(), 1))
+    opposite = np.stack([around[:4], around[:3:-1]])  # the last four, from the end, lie across from the first
+    is_between = ((opposite.min(axis=0) < numbers) & (numbers < opposite.max(axis=0))).any(axis=0)
+    spoilt = is_alone & (is_close | is_between)
+    share = float(spoilt.sum() / max((differences > 0).any(axis=0).sum(), 1))
     if is_lossy or share > MAX_SPOILT:
         raise ValueError(
             "The numbers of the label map went through a lossy format, such as JPEG, or were smoothed when it was "

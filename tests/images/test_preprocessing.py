@@ -385,6 +385,13 @@ def test_a_photo_that_the_alpha_alone_shows(tmp_path, portrait):
     assert difference(open_image(saved(tmp_path, photo)), grey) < 1
 
 
+def test_transparent_all_over_is_a_mistake(portrait):
+    for picture in (face().convert("RGB"), portrait(64, 0)):
+        hidden = picture.copy()
+        hidden.putalpha(0)
+        assert difference(open_image(hidden), picture) == 0
+
+
 def spotlit(drawing: Image.Image) -> Image.Image:
     y, x = np.mgrid[-1:1:256j, -1:1:256j]
     return Image.fromarray((pixels(drawing) * (0.35 + 0.6 * np.exp(-3 * (x**2 + y**2)))).astype(np.uint8))
