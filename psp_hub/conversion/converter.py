@@ -118,6 +118,8 @@ def convert_contents(
     if not isinstance(contents, dict):
         raise ValueError(f"{path} holds a {type(contents).__name__}, expected {KINDS}")
     if contents and all(isinstance(value, Tensor) for value in contents.values()):  # tensors without anything around
+        if any(str(name).startswith("input_layer.") for name in contents):  # of an encoder alone
+            contents = {f"encoder.{name}": tensor for name, tensor in contents.items()}
         name = "state_dict" if any("encoder." in str(name) for name in contents) else "g_ema"
         contents = {name: contents}
     tensors: dict[str, dict[str, Tensor]] = {}

@@ -14,7 +14,8 @@ MISTAKES = (
     (b"<!doctype html", "a web page, saved under this name: download the file itself, in a browser"),
     (b"<html", "a web page, saved under this name: download the file itself, in a browser"),
     (b"<?xml", "an answer of a server, saved under this name: download the file itself, in a browser"),
-    (b'{"', "a text (JSON), not a checkpoint: the file with the weights lies elsewhere"),
+    (b"<!--", "a web page, saved under this name: download the file itself, in a browser"),
+    (b"{", "a text (JSON), not a checkpoint: the file with the weights lies elsewhere"),
     (b"\x1f\x8b", "packed with gzip: unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
     (b"Rar!", "a RAR archive: unpack it first"),
@@ -28,6 +29,10 @@ def is_pickle(path: Path) -> bool:
     Raises:
         ValueError: no such file, an empty one, or one that is known to be something else.
     """
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder, expected a checkpoint; a saved model is used as it is, without converting"
+        )
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     with path.open("rb") as file:

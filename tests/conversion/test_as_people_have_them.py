@@ -205,6 +205,9 @@ def tensorflow(path: Path) -> None:
         ("a.pkl", text("\n <HTML><body>Sign in</body>"), "a web page"),
         ("a.pt", text('<?xml version="1.0"?><Error>AccessDenied</Error>'), "an answer of a server"),
         ("a.pt", text('{"error": "gated"}'), r"a text \(JSON\)"),
+        ("a.pt", text('{ "error": "gated" }'), r"a text \(JSON\)"),
+        ("a.pt", text("<!-- cached --><html>"), "a web page"),
+        ("a.pt", Path.mkdir, "a folder, expected a checkpoint; a saved model is used as it is"),
         ("a.pt", lambda path: path.write_bytes(b"\x1f\x8b\x08" + bytes(99)), "packed with gzip: unpack"),
         (
             "a.pt",
@@ -242,11 +245,13 @@ def test_other_networks_are_called_by_their_names(generator_state, psp_state, tm
     with pytest.raises(ValueError, match="the generator is a first StyleGAN"):
         convert(save({"g_ema": first}, tmp_path / "first.pt"))
     alone = {name: tensor for name, tensor in psp_state.items() if name.startswith("encoder.")}
-    path = save({"state_dict": alone, "latent_avg": START}, tmp_path / "encoder.pt")
-    assert main(["convert", str(path), str(tmp_path / "model")]) == 2
-    assert "holds an encoder and no generator: give the one that it was trained for with --generator" in (
-        capsys.readouterr().err
-    )
+    bare = {name.removeprefix("encoder."): tensor for name, tensor in alone.items()}
+    for found in (bare, {"state_dict": alone, "latent_avg": START}):
+        path = save(found, tmp_path / "encoder.pt")
+        assert main(["convert", str(path), str(tmp_path / "model")]) == 2
+        assert "holds an encoder and no generator: give the one that it was trained for with --generator" in (
+            capsys.readouterr().err
+        )
     other = convert(save({"g_ema": generator_state, "latent_avg": START}, tmp_path / "g.pt")).generator
     assert convert(path, generator=other).model is not None
 
