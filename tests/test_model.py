@@ -1,5 +1,6 @@
 """psp_hub.model: encode, decode, forward, mix, save and load, with tiny networks."""
 
+import io
 import json
 import logging
 import os
@@ -466,7 +467,9 @@ def test_pictures_as_people_give_them(model, drawing, tmp_path):
     [
         ("nowhere.png", "There is no file nowhere.png"),
         (["nowhere.png"], "There is no file nowhere.png"),
-        ("https://example.com/face.png", "There is no file face.png"),
+        ("https://example.com/face.png", "https://example.com/face.png is an address: download the picture"),
+        (io.StringIO("a drawing"), "open as a text, expected in binary mode"),
+        (".", r"\. is a folder; a picture file"),
         (7, "got int, expected a picture, an array, the name of a file"),
         ([None], "got NoneType, expected a picture"),
         (np.zeros((3, 64, 64)), r"shape \(3, 64, 64\), expected \[H, W\], \[H, W, 3\]"),

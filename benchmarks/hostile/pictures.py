@@ -122,6 +122,8 @@ ODD_DRAWINGS: dict[str, Callable[[Image.Image, Path], None]] = {
 }
 ODD_MAPS: dict[str, Callable[[Image.Image, Path], None]] = {
     "numbers.png": lambda m, p: m.save(p),
+    "numbers.gif": lambda m, p: m.save(p),
+    "hidden.png": lambda m, p: Image.merge("LA", (m, Image.new("L", m.size, 0))).save(p),
     "palette.png": lambda m, p: labels_to_image(np.asarray(m)).save(p),
     "colours.png": lambda m, p: labels_to_image(np.asarray(m)).convert("RGB").save(p),
     "colours.bmp": lambda m, p: labels_to_image(np.asarray(m)).convert("RGB").save(p),
@@ -198,6 +200,15 @@ def huge_png(width: int = 60_000, height: int = 60_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+# By the suffix of a format, how its files begin.
+BEGINNINGS = dict(
+    png=b"\x89PNG\r\n\x1a\n",
+    jpg=b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+    gif=b"GIF89a\xff\xff\xff\xff\xf7\0\0",
+    webp=b"RIFF\xff\xff\xff\xffWEBPVP8 ",
+    bmp=b"BM".ljust(32, b"\0"),
+    tif=b"II*\0\x08\0\0\0\xff\xff".ljust(40, b"\0"),
+)
 # Files that are no pictures; each has to be refused.
 NO_PICTURES: dict[str, bytes] = {
     "empty.png": b"",
@@ -213,12 +224,7 @@ NO_PICTURES: dict[str, bytes] = {
     "layers.psd": b"8BPS\0\x01" + bytes(100),
     "sheet.pdf": b"%PDF-1.7\n" + bytes(100),
     "script.png": b"%!PS-Adobe-3.0 EPSF-3.0\n" + b"(/etc/passwd) run\n",
-    "header.png": b"\x89PNG\r\n\x1a\n",
-    "header.jpg": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
-    "header.gif": b"GIF89a\xff\xff\xff\xff\xf7\0\0",
-    "header.webp": b"RIFF\xff\xff\xff\xffWEBPVP8 ",
-    "header.bmp": b"BM" + bytes(30),
-    "header.tif": b"II*\0\x08\0\0\0\xff\xff" + bytes(30),
+    **{f"header.{suffix}": beginning for suffix, beginning in BEGINNINGS.items()},
     "huge.png": huge_png(),
     "bomb.png": huge_png(8, 2**31 - 1),
     "archive.png": b"PK\x03\x04" + bytes(60),

@@ -13,7 +13,8 @@ HEADER = 64  # bytes that tell the format
 HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
 AVIF_BRANDS = frozenset((b"avif", b"avis"))
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
-DNG_VERSION, SAMPLE_FORMAT, BITS = 50706, 339, 258  # tags of TIFF
+DNG_VERSION, SAMPLE_FORMAT, BITS, COMPRESSION, PHOTOMETRIC = 50706, 339, 258, 259, 262  # tags of TIFF
+YCBCR = 6  # the photometric interpretation; without JPEG, in 4:2:0 and other ways, few programs write it
 
 EXPORT = "Save or export it as JPEG or PNG."
 # First bytes and where they are, what that is, and what to do.
@@ -37,6 +38,9 @@ OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"IIU\0", "a raw photo (RW2)", EXPORT),
     (8, b"CR\2", "a raw photo (CR2)", EXPORT),
     (8, b"crx ", "a raw photo (CR3)", EXPORT),
+    (0, b"qoif", "a QOI picture", EXPORT),
+    (0, b"\xc5\xd0\xd3\xc6", "a PostScript file", EXPORT),
+    (0, b"\x1f\x8b", "a gzip file", "Unpack it first."),
     (0, b"PK\3\4", "a ZIP archive", "Unpack it first."),
     (0, b"version https://git-lfs", "a pointer of git-lfs, not the picture", "Fetch it: git lfs pull."),
     (0, b"\x1a\x45\xdf\xa3", "a video", "Save one picture of it as JPEG or PNG."),
@@ -124,6 +128,12 @@ def explain_tiff(image: Image.Image, name: str) -> str | None:
     return None
 
 
+def is_unsigned(image: Image.Image) -> bool:
+    """Whether a file has unsigned numbers of 32 bits: Pillow takes those of a TIFF for signed ones."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
+
+
 def explain_broken(file: BinaryIO, name: str) -> str | None:
     """Of a file that cannot be opened though its first bytes looked well: why, if it is not damaged.
 
@@ -141,11 +151,16 @@ def explain_broken(file: BinaryIO, name: str) -> str | None:
         file.seek(tags.next)
         tags.load(file)
         bits = tuple(tags.get(BITS, (1,)))
+        compression, colours = int(tags.get(COMPRESSION, 1)), int(tags.get(PHOTOMETRIC, 0))
         kind = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}.get(
             int(tuple(tags.get(SAMPLE_FORMAT, (1,)))[0]), "unsigned"
         )
     except Exception:  # noqa: BLE001 - a damaged file: whatever was raised, it is reported as that
         return None
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+        return f"{name} is a TIFF with compression {compression}, which this program cannot read. Save it without."
+    if colours == YCBCR and compression == 1:
+        return f"{name} is a TIFF of uncompressed YCbCr colours, which this program cannot read. Save it as RGB."
     if not bits or (max(bits) <= 16 and kind == "unsigned"):
         return None
     pixel = " x ".join(map(str, (len(bits), max(bits)))) if len(bits) > 1 else str(bits[0])

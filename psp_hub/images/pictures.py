@@ -1,5 +1,7 @@
 """Pictures as people hand them in, opened safely."""
 
+import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from psp_hub.images.colours import KEYS, to_srgb
-from psp_hub.images.formats import FORMATS, HEADER, explain, explain_broken, explain_tiff, read_header
+from psp_hub.images.formats import FORMATS, HEADER, explain, explain_broken, explain_tiff, is_unsigned, read_header
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 8
@@ -54,11 +56,15 @@ def open_image(source: Source, keep_mode: bool = False) -> Image.Image:
         if not hasattr(source, "read"):
             got = type(source).__name__
             raise ValueError(f"got {got}, expected a picture, an array, the name of a file, or an open file")
+        if isinstance(source, io.TextIOBase):
+            raise ValueError("the file is open as a text, expected in binary mode: open(name, 'rb')")
         name = getattr(source, "name", "")  # an int for files opened by descriptor
         return _open_file(source, Path(name).name if isinstance(name, str) and name else "The picture", keep_mode)
+    if re.match(r"[a-z]+://", str(source)):
+        raise ValueError(f"{source} is an address: download the picture, and give the name of the file.")
     path = Path(source)
     if path.is_dir():
-        raise ValueError(f"{path.name} is a folder; a picture file (PNG, JPEG, ...) is expected.")
+        raise ValueError(f"{path.name or path} is a folder; a picture file (PNG, JPEG, ...) is expected.")
     try:
         if not path.is_file() and path.exists():  # opening a pipe would wait for ever
             raise ValueError(f"{path.name} is no file, but a pipe or a device; a picture file is expected.")
@@ -129,6 +135,8 @@ def _decode(image: Image.Image, name: str, keep_mode: bool) -> Image.Image:
     with _damage_reported(name):
         image.load()
         upright = ImageOps.exif_transpose(image)
+        if is_unsigned(image):
+            upright = Image.fromarray(np.asarray(upright, np.int32).view(np.uint32).astype(np.float32))
         upright.format = image.format  # a label map in a lossy format is none
         return upright if keep_mode else flatten(upright)
 
@@ -145,17 +153,25 @@ def _damage_reported(name: str, file: BinaryIO | None = None) -> Iterator[None]:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Any mode -> "RGB" or "L" in sRGB, transparency put on white, or on black if all that is visible is light."""
+    """Any mode -> "RGB" or "L" in sRGB, transparency put on white, or on black if all that is visible is light.
+
+    Where nothing at all is visible, the transparency is ignored.
+    """
     if image.mode.startswith("I") or image.mode == "F":
         grey = _wide_grey_to_8_bit(image)
         grey.info = {key: image.info[key] for key in KEYS if key in image.info}
         return to_srgb(grey)
     image = to_srgb(image)
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
+    if image.has_transparency_data and shows_something(image := image.convert("RGBA")):
         image = Image.alpha_composite(Image.new("RGBA", image.size, ground(image)), image)
     return image.convert(mode)
+
+
+def shows_something(image: Image.Image) -> bool:
+    """Whether any of an RGBA picture can be seen; where nothing can, the alpha is a mistake, and the colours count."""
+    extrema = image.getchannel("A").getextrema()
+    return extrema[1] > 0
 
 
 def ground(image: Image.Image) -> str:

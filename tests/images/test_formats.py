@@ -68,6 +68,9 @@ OTHERS = {
     "page of the web": b"<!DOCTYPE html><html>404</html>",
     "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
     "ZIP": b"PK\3\4" + bytes(30),
+    "gzip": b"\x1f\x8b\x08" + bytes(30),
+    "QOI": b"qoif" + bytes(30),
+    "PostScript": b"\xc5\xd0\xd3\xc6" + bytes(30),
     "video": container(b"isom", b"mp42"),
     "raw photo .CR2": b"II*\0\x10\0\0\0CR\2\0",
     "raw photo .CR3": container(b"crx ", b"isom"),
@@ -111,6 +114,22 @@ def test_32_bit_greys_are_read(tmp_path):
     pixels = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     (tmp_path / "a.tif").write_bytes(tiff(shape(32, 3), pixels.tobytes()))
     assert np.abs(np.asarray(open_image(tmp_path / "a.tif")) - pixels * 255).max() < 1
+
+
+def test_unsigned_32_bit_greys_are_read(tmp_path):
+    """Pillow makes negative numbers of the brighter half."""
+    pixels = np.linspace(0, 2**32 - 1, 256).astype(np.uint32).reshape(16, 16)
+    (tmp_path / "a.tif").write_bytes(tiff(shape(32, 1), pixels.tobytes()))
+    assert np.abs(np.asarray(open_image(tmp_path / "a.tif")) - pixels / (2**32 - 1) * 255).max() < 1
+
+
+def test_kinds_of_tiff_that_are_not_read_are_named(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(shape(8, 1) | {259: (3, 34887)}, bytes(16 * 16)))
+    with pytest.raises(ValueError, match="a.tif is a TIFF with compression 34887"):
+        open_image(tmp_path / "a.tif")
+    Image.new("YCbCr", (16, 16)).save(tmp_path / "b.tif")
+    with pytest.raises(ValueError, match="b.tif is a TIFF of uncompressed YCbCr colours"):
+        open_image(tmp_path / "b.tif")
 
 
 def test_dng_is_no_small_picture(tmp_path):
