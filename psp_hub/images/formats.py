@@ -161,7 +161,7 @@ def explain_broken(file: BinaryIO, name: str) -> str | None:
         return f"{name} is a TIFF with compression {compression}, which this program cannot read. Save it without."
     if colours == YCBCR and compression == 1:
         return f"{name} is a TIFF of uncompressed YCbCr colours, which this program cannot read. Save it as RGB."
-    if not bits or (max(bits) <= 16 and kind == "unsigned"):
-        return None
+    if not bits or (max(bits) <= 16 and kind == "unsigned") or (bits == (32,) and kind != "complex"):
+        return None  # these are read
     pixel = " x ".join(map(str, (len(bits), max(bits)))) if len(bits) > 1 else str(bits[0])
     return f"{name} is a TIFF of {pixel} bits ({kind}) a pixel, which this program cannot read. Save it with 8 or 16."

@@ -91,7 +91,7 @@ def _open_file(file: BinaryIO, name: str, keep_mode: bool) -> Image.Image:
         raise ValueError(known or f"{name} is not a picture this program can read; expected one of {kinds}.")
     if problem := explain_tiff(image, name):
         raise ValueError(problem)
-    return _decode(image, name, keep_mode)
+    return _decode(image, name, keep_mode, file)
 
 
 def array_to_image(array: np.ndarray) -> Image.Image:
@@ -124,15 +124,15 @@ def array_to_image(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
 
 
-def _decode(image: Image.Image, name: str, keep_mode: bool) -> Image.Image:
-    """Check the size, decode, turn upright, and make it RGB or L unless `keep_mode`."""
+def _decode(image: Image.Image, name: str, keep_mode: bool, file: BinaryIO | None = None) -> Image.Image:
+    """Check the size, decode, turn upright, and make it RGB or L unless `keep_mode`; `file` is for the messages."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         limit = f"{MAX_PIXELS // 1_000_000} million pixels"
         raise ValueError(f"{name} is too large: {width} x {height} pixels, but the limit is {limit}. Make it smaller.")
     if min(width, height) < MIN_SIDE:
         raise ValueError(f"{name} is too small: {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} expected.")
-    with _damage_reported(name):
+    with _damage_reported(name, file):
         image.load()
         upright = ImageOps.exif_transpose(image)
         if is_unsigned(image):

@@ -146,11 +146,13 @@ def test_dng_is_no_small_picture(tmp_path):
 
 
 def test_a_broken_tiff_is_still_damaged(tmp_path):
-    Image.effect_noise((64, 64), 50).save(tmp_path / "a.tif")
-    data = (tmp_path / "a.tif").read_bytes()
-    (tmp_path / "a.tif").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match="a.tif is damaged"):
-        open_image(tmp_path / "a.tif")
+    noise = Image.effect_noise((64, 64), 50)
+    for picture in (noise, noise.convert("F")):
+        picture.save(tmp_path / "a.tif")
+        data = (tmp_path / "a.tif").read_bytes()
+        (tmp_path / "a.tif").write_bytes(data[: len(data) // 2])
+        with pytest.raises(ValueError, match="a.tif is damaged"):
+            open_image(tmp_path / "a.tif")
 
 
 def heic(path, brand: bytes = b"heic"):
