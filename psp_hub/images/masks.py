@@ -2,6 +2,7 @@
 
 from functools import reduce
 
+import numpy as np
 from PIL import Image, ImageChops
 
 from psp_hub.images.colours import to_srgb
@@ -82,7 +83,8 @@ def with_hole(photo: Image.Image, mask: Image.Image) -> Image.Image:
 
 def split(channel: Image.Image) -> Image.Image:
     """255 where a channel is high, 0 elsewhere: from `MIDDLE` on, or half of the highest; of two values the higher."""
-    low, high = (int(value) for value in channel.getextrema())
+    values = np.asarray(channel)
+    low, high = int(values.min()), int(values.max())
     level = min(MIDDLE, max(NOISE, high // 2))
     if channel.getcolors(2) and (low == 0 or high - low > NOISE):
         level = max(high, 1)
@@ -91,5 +93,5 @@ def split(channel: Image.Image) -> Image.Image:
 
 def varies(channel: Image.Image) -> bool:
     """Whether a channel that was `split` has both values."""
-    low, high = channel.getextrema()
-    return bool(low != high)
+    values = np.asarray(channel)
+    return bool(values.any() and not values.all())

@@ -170,8 +170,7 @@ def flatten(image: Image.Image) -> Image.Image:
 
 def shows_something(image: Image.Image) -> bool:
     """Whether any of an RGBA picture can be seen; where nothing can, the alpha is a mistake, and the colours count."""
-    extrema = image.getchannel("A").getextrema()
-    return extrema[1] > 0
+    return bool(np.asarray(image.getchannel("A")).any())
 
 
 def ground(image: Image.Image) -> str:

@@ -111,7 +111,8 @@ def straightened(bright: np.ndarray, corners: np.ndarray) -> np.ndarray | None:
     A hand or a cup may lie on the outermost pixels, and a face in a photo is round.
     """
     for _ in range(2):
-        lines, straight = [], []
+        lines: list[tuple[np.ndarray, np.ndarray]] = []
+        straight: list[float] = []
         for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             along = end - start
             length = float(np.linalg.norm(along))
@@ -127,7 +128,7 @@ def straightened(bright: np.ndarray, corners: np.ndarray) -> np.ndarray | None:
             straight.append(float((np.abs(depths - slope * at - offset) < WAVY * length + 1).sum()) / SAMPLES)
             lines.append((start + offset * inward, along / length + slope * inward))
         corners = np.array([crossing(lines[i - 1], lines[i]) for i in range(4)])
-    return corners if min(straight) >= STRAIGHT[0] and np.mean(straight) >= STRAIGHT[1] else None
+    return corners if min(straight) >= STRAIGHT[0] and sum(straight) >= 4 * STRAIGHT[1] else None
 
 
 def edge_along(
@@ -149,7 +150,9 @@ def crossing(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.nda
     """Where two lines meet, each a point and a direction; the point of the second if they do not."""
     (start, along), (end, across) = one, other
     matrix = np.stack([along, -across], axis=1)
-    return start + np.linalg.solve(matrix, end - start)[0] * along if abs(np.linalg.det(matrix)) > 0.1 else end
+    if abs(np.linalg.det(matrix)) < 0.1:
+        return end
+    return start + np.linalg.solve(matrix, end - start)[0] * along
 
 
 def threshold(values: np.ndarray) -> float:
