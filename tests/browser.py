@@ -31,6 +31,21 @@ ARGUMENTS = [
 ]
 
 
+# Resolves when gradio has put everything on the page. Its parts come one by one, and those that come late push down
+# what is there: a stroke that a test draws meanwhile misses the canvas.
+WHOLE = """new Promise(done => {
+    let before = '', still = 0;
+    const look = () => {
+        const parts = [...document.querySelectorAll('button, canvas, input')];
+        const now = JSON.stringify(parts.map(part => part.getBoundingClientRect()));
+        still = parts.length && now === before ? still + 1 : 0;
+        before = now;
+        still < 30 ? requestAnimationFrame(look) : done();
+    };
+    look();
+})"""
+
+
 @contextmanager
 def serve(
     *arguments: str,
@@ -93,6 +108,7 @@ def open_page(url: str) -> Iterator[tuple[Page, list[str]]]:
         page.on("pageerror", lambda error: troubles.append(f"uncaught: {error}"))
         page.on("console", lambda message: message.type == "error" and troubles.append(message.text))
         page.goto(url)
+        page.evaluate(WHOLE)
         yield page, troubles
 
 
