@@ -101,8 +101,7 @@ def cut_out_faces(
     Raises:
         ValueError: none of them can be used.
     """
-    if not faces:
-        align_face(colours)  # says so
+    faces = faces or [align_face(colours).face]  # filling a gap may hide a face; where there is none, this says so
     cuts, refused = [], []
     for face in choose(faces, which):
         try:

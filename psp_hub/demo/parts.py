@@ -1,5 +1,6 @@
 """What the tabs of the demo have in common: settings, results, examples, and what happens in the browser."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -110,7 +111,8 @@ class Results:
     """Where the answers of a tab go; `status` also shows how far the work is.
 
     `painted` holds what is remembered of the face, None before the first one: its `ws`, an array of float32
-    [num_ws, w_dim], go to the tab where faces are edited when `edit` is pressed.
+    [num_ws, w_dim], go to the tab where faces are edited when `edit` is pressed. `take_back`, where there is one, is
+    called with a button of that tab, the state with the edited `ws`, and the tabs: the button brings the face back.
     """
 
     face: gr.Image | gr.HTML
@@ -119,6 +121,7 @@ class Results:
     seen: gr.Image
     painted: gr.State
     edit: gr.Button
+    take_back: Callable[[gr.Button, gr.State, gr.Tabs], None] | None = None
 
     @property
     def outputs(self) -> list[Component]:

@@ -19,6 +19,7 @@ class Settings:
         likeness: 0 is the average face, 1 the input.
         steps: of refinement.
         keep: whether the rest of a photo stays as it is where a part is filled in.
+        paste: whether the face is put back into its photo.
     """
 
     seed: int = 1
@@ -27,6 +28,7 @@ class Settings:
     likeness: float = 1.0
     steps: int = 0
     keep: bool = True
+    paste: bool = False
 
     @classmethod
     def checked(
@@ -37,6 +39,7 @@ class Settings:
         likeness: float = 1.0,
         steps: float | None = 0,
         keep: bool = True,
+        paste: bool = False,
     ) -> "Settings":
         """The settings that a person typed, or a program sent.
 
@@ -51,6 +54,7 @@ class Settings:
                 likeness,
                 whole_number(steps, "The number of steps", 0, MAX_STEPS),
                 keep,
+                paste,
             )
 
     def give_the_same_face(self, other: "Settings") -> bool:

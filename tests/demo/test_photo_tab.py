@@ -275,7 +275,7 @@ def test_refinement_comes_closer(models, crop, gapped, task):
 
 def test_what_is_small_is_refined_at_once(models, handlers, crop):
     for task, steps in (("inversion", 0), ("super-resolution", 20)):
-        *waiting, last = handlers.make(task, crop, None, True, 1, 0, 0.5, 1.0)
+        *waiting, last = handlers.make(task, crop, None, True, False, 1, 0, 0.5, 1.0)
         assert len(waiting) == steps
         assert np.array_equal(last[2].ws, make(models[task], crop, steps=steps)[0])
 
@@ -331,8 +331,8 @@ def test_errors_of_the_work_arrive():
 def test_a_photo_that_does_not_suit_what_is_chosen_next(handlers):
     path, crop, *_ = handlers.reread_photo(str(TINY), "super-resolution")
     assert crop.image.size == (16, 16)
-    again, crop, preview, pad, status = handlers.reread_photo(path, "inpainting")
-    assert again == path and crop is None and not preview["visible"] and not pad["visible"]
+    again, crop, preview, pad, status, which = handlers.reread_photo(path, "inpainting")
+    assert again == path and crop is None and not any(one["visible"] for one in (preview, pad, which))
     assert status.startswith(("The face is too small", "No face was found"))
     assert handlers.reread_photo(again, "super-resolution")[1] is not None
 
@@ -348,7 +348,9 @@ def test_a_task_without_a_model_says_how_to_get_one(models):
 def test_a_face_from_a_file_needs_no_model_of_what_is_chosen(models, crop, tmp_path):
     handlers = Handlers({"inversion": models["inversion"]}, {"inversion": []})
     save_latents(tmp_path / "face.safetensors", torch.randn(1, 8, 32), generator=None, task=None)
-    face, gallery, portrait, _ = next(handlers.load(str(tmp_path / "face.safetensors"), "inpainting", crop, True))
+    face, gallery, portrait, _ = next(
+        handlers.load(str(tmp_path / "face.safetensors"), "inpainting", crop, True, False)
+    )
     assert Path(face["after"]["path"]).name == "face.png" and not gallery["visible"]
     assert portrait.ws.shape == (8, 32) and portrait.crop is crop
 
@@ -356,18 +358,56 @@ def test_a_face_from_a_file_needs_no_model_of_what_is_chosen(models, crop, tmp_p
 def test_buttons_before_there_is_a_face(handlers, crop):
     settings = (1, 1, 0.5, 1.0)
     for answers, message in (
-        (handlers.make("inversion", None, None, True, *settings), "There is no photo yet"),
-        (handlers.make("inpainting", crop, None, True, *settings), "Nothing is painted over yet"),
-        (handlers.refine(None, crop, True, 5), "There is no face yet"),
-        (handlers.vary(None, True, *settings), "There is no face yet"),
+        (handlers.make("inversion", None, None, True, False, *settings), "There is no photo yet"),
+        (handlers.make("inpainting", crop, None, True, False, *settings), "Nothing is painted over yet"),
+        (handlers.refine(None, crop, True, False, 5), "There is no face yet"),
+        (handlers.vary(None, True, False, *settings), "There is no face yet"),
         (
-            handlers.refine(Portrait("inversion", np.zeros((8, 32), np.float32), None), None, True, 5),
+            handlers.refine(Portrait("inversion", np.zeros((8, 32), np.float32), None), None, True, False, 5),
             "upload its photo",
         ),
     ):
         with pytest.raises(Problem, match=message):
             next(answers)
-    assert list(handlers.repaint(None, True, *settings)) == [gr.skip()]
+    assert list(handlers.repaint(None, True, False, *settings)) == [gr.skip()]
+
+
+@pytest.mark.slow
+def test_a_face_goes_back_into_its_photo(handlers, tmp_path):
+    """The one that is chosen, and once more after it was edited elsewhere; the rest of the photo stays."""
+    photo = scene(tmp_path / "photo.png", (300, 60, 120), (400, 460, 120))
+    *_, which = handlers.read_photo(str(tmp_path / "photo.png"), "inversion")
+    assert (which["choices"], which["value"], which["visible"]) == ([1, 2], None, True)
+    crop, *_ = handlers.read_photo(str(tmp_path / "photo.png"), "inversion", 1)[1:]
+
+    def difference_to(answers: Iterator) -> np.ndarray:
+        face, _, portrait, _ = next(answers)
+        before, after = (np.asarray(Image.open(face[key]["path"]).convert("RGB"), int) for key in ("before", "after"))
+        assert before.shape == after.shape == np.asarray(photo).shape and np.abs(before - np.asarray(photo)).mean() < 4
+        different = (after != np.asarray(photo)).any(axis=-1)
+        assert not different[:, 380:].any() and not different[:110].any()
+        shown.append(portrait)
+        return different
+
+    shown: list[Portrait] = []
+    assert difference_to(handlers.make("inversion", crop, None, True, True, 1, 0, 0.5, 1.0)).mean() > 0.01
+    edited = shown[0].ws + np.float32(0.3)
+    portrait, paste, _ = handlers.take_back(shown[0], edited)
+    assert paste is True and difference_to(handlers.show(portrait, True, True)).mean() > 0.01
+    assert np.array_equal(shown[1].ws, edited)
+
+
+def test_a_face_without_its_photo(models, handlers, crop, tmp_path):
+    save_latents(tmp_path / "face.safetensors", torch.randn(1, 8, 32), generator=None, task=None)
+    for there, message in (  # the crop is of a picture that was no file
+        (None, "This face came from a file: upload its photo first"),
+        (crop, "There is no photo that this face could be put back into"),
+    ):
+        with pytest.raises(Problem, match=message):
+            next(handlers.load(str(tmp_path / "face.safetensors"), "inversion", there, True, True))
+        with pytest.raises(Problem, match="There is no photo to put this face into"):
+            handlers.take_back(None if there is None else Portrait("inversion", None, there), None)
+    assert list(handlers.show(None, True, True)) == [gr.skip()]
 
 
 @pytest.mark.slow
@@ -380,7 +420,7 @@ def test_api(models, tmp_path, monkeypatch):
         client = Client(url, verbose=False, download_files=tmp_path / "results")
         endpoints = client.view_api(return_format="dict")["named_endpoints"]
         names = {name: [one["parameter_name"] for one in end["parameters"]] for name, end in endpoints.items()}
-        common = ["seed", "variations", "strength", "likeness", "steps"]
+        common = ["seed", "variations", "strength", "likeness", "steps", "face", "paste_back"]
         assert names == {
             "/reconstruct": ["photo", *common],
             "/upscale": ["photo", *common],
@@ -393,8 +433,19 @@ def test_api(models, tmp_path, monkeypatch):
         refined = client.predict(photo=handle_file(CHILD), steps=3, api_name="/reconstruct")[3]
         assert not load_latents(refined).ws.equal(load_latents(latents).ws)
         assert len(client.predict(photo=handle_file(TINY), variations=2, api_name="/upscale")[1]) == 2
-        defaults = {name: end["parameters"][-1]["parameter_default"] for name, end in endpoints.items()}
+        defaults = {name: end["parameters"][-3]["parameter_default"] for name, end in endpoints.items()}
         assert defaults == {"/reconstruct": 0, "/upscale": 20, "/fill_in": 0}
+
+        photo = scene(tmp_path / "photo.png", (300, 60, 120), (400, 460, 120))
+        pasted = [
+            Image.open(client.predict(photo=handle_file(tmp_path / "photo.png"), **typed, api_name="/reconstruct")[0])
+            for typed in ({"paste_back": True}, {"paste_back": True, "face": 1})
+        ]
+        for picture, changed in zip(pasted, ((False, True), (True, False)), strict=True):
+            different = (np.asarray(photo) != np.asarray(picture.convert("RGB"))).any(axis=-1)
+            assert (different[:, :450].any(), different[:, 450:].any()) == changed
+        with pytest.raises(AppError, match="There are 2 faces in this photo; got number 3"):
+            client.predict(photo=handle_file(tmp_path / "photo.png"), face=3, api_name="/reconstruct")
 
         Image.new("L", (256, 256)).save(tmp_path / "nothing.png")
         mask = Image.open(GAPPED).getchannel("A").point(lambda value: 255 - value)
@@ -505,6 +556,11 @@ def test_a_person_with_a_photo(arguments, tmp_path):
         box = figure.bounding_box()
         page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["width"])
         assert 20 < float(divider.input_value()) < 30
+
+        back = tab.answer(page.get_by_label("Put the face back in the photo").click)
+        with Image.open(CHILD) as photo:
+            assert Image.open(io.BytesIO(back)).size == photo.size and back != first
+        assert tab.answer(page.get_by_label("Put the face back in the photo").click) == first
 
         tab.press("New variations")
         tab.variations.nth(3).wait_for()

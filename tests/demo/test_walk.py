@@ -84,7 +84,7 @@ def photo(generator_dir: Path, make_encoder: Callable, portrait: Callable[[int, 
     """The button of the photo tab, pressed."""
     model = PSPModel(make_encoder(in_channels=3), load_generator(generator_dir), PSPConfig("inversion", "photo"))
     return Handlers({"inversion": model}, {"inversion": []}).make(
-        "inversion", Crop(portrait(512, 3)), None, True, 3, 0, 0.5, 1.0
+        "inversion", Crop(portrait(512, 3)), None, True, False, 3, 0, 0.5, 1.0
     )
 
 

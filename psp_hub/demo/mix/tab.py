@@ -52,6 +52,7 @@ class MixTab:
 
     editor: Editor
     other: OtherFace
+    back: gr.Button
 
     def receive(self, results: Results, tabs: gr.Tabs) -> None:
         """Let the button of another tab send its face here, and open this tab."""
@@ -64,6 +65,9 @@ class MixTab:
         editor = self.editor
         taken = results.edit.click(take, results.painted, [editor.shown.recipe, tabs], **QUICK)
         taken.success(editor.show_all, editor.shown.recipe, editor.everything, **editor.work)
+        if results.take_back is not None:
+            self.back.visible = True
+            results.take_back(self.back, editor.shown.latents, tabs)
 
     def open_link(self, demo: gr.Blocks, tabs: gr.Tabs) -> None:
         """A page whose address ends in ?face=... opens with that face."""
@@ -89,6 +93,7 @@ def add_mix(painter: Painter, tab: gr.Tab, inversion: PSPModel | None = None) ->
     with gr.Row(elem_id="mix-columns"):
         with gr.Column():
             face, status = add_face()
+            back = gr.Button("Put this face in the photo that it is of", size="sm", visible=False, elem_id="mix-back")
             seed, dice, upload = add_start(reader.file_types)
             likeness = gr.Slider(0, MAX_PSI, 1, step=0.05, label=LIKENESS)
             shown = add_share(face, status)
@@ -123,7 +128,7 @@ def add_mix(painter: Painter, tab: gr.Tab, inversion: PSPModel | None = None) ->
     plain.click(editor.reset_parts, shown.recipe, everything, **work)
     tab.select(editor.open, shown.recipe, everything, **work)
     add_endpoint(editor)
-    return MixTab(editor, other)
+    return MixTab(editor, other, back)
 
 
 def add_face() -> tuple[gr.Image, gr.HTML]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
+from psp_hub.alignment.faces import MAX_FACES
 from psp_hub.demo.parts import PICTURE, WORK, PictureFile
 from psp_hub.demo.photo.crops import Crop, read_crop
 from psp_hub.demo.photo.portraits import Portrait, paint_portrait
 from psp_hub.demo.problems import Problem, problems
-from psp_hub.demo.settings import MAX_STEPS, MAX_VARIATIONS, Settings
+from psp_hub.demo.settings import MAX_STEPS, MAX_VARIATIONS, Settings, whole_number
 from psp_hub.model import PSPModel
 from psp_hub.tasks import get_task
 
@@ -24,6 +25,16 @@ def given(photo: str | None) -> str:
     if photo is None:
         raise Problem("There is no photo yet. Upload one, or click an example.")
     return photo
+
+
+def chosen(face: float) -> int | None:
+    """The number of a face that a program sent; None for the largest.
+
+    Raises:
+        Problem: not a whole number, or out of range.
+    """
+    with problems():
+        return whole_number(face, "The number of the face in the photo", 0, MAX_FACES) or None
 
 
 class Endpoints:
@@ -47,26 +58,44 @@ class Endpoints:
                     yield painting.face, painting.gallery, painting.before, painting.latents
 
     def reconstruct(
-        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int
+        self,
+        photo: str | None,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        steps: int,
+        face: float,
+        paste_back: bool,
     ) -> Iterator[Any]:
         """Paint the face of a photo anew.
 
         Args:
-            photo: picture file with a face; of several, the largest is used. It need not be cut out or upright.
+            photo: picture file with a face. It need not be cut out or upright.
             seed: whole number that decides what the variations change.
             variations: how many faces with other colours, with this seed and the next ones, 0 to 8.
             strength: how much they change, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the photo).
             steps: of refinement, 0 (none) to 100. Each brings the face closer to the photo, and takes a while.
+            face: of several in the photo, its number from the left; 0 is the largest.
+            paste_back: whether the face comes back in its photo; otherwise it fills the picture.
 
         Returns:
             The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
         """
-        settings = Settings.checked(seed, variations, strength, likeness, steps)
-        yield from self.paint("inversion", read_crop(given(photo), "inversion"), settings)
+        settings = Settings.checked(seed, variations, strength, likeness, steps, paste=paste_back)
+        yield from self.paint("inversion", read_crop(given(photo), "inversion", face=chosen(face)), settings)
 
     def upscale(
-        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int
+        self,
+        photo: str | None,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        steps: int,
+        face: float,
+        paste_back: bool,
     ) -> Iterator[Any]:
         """Make a large, sharp picture of a tiny or blurred one of a face. Its details are made up.
 
@@ -77,12 +106,15 @@ class Endpoints:
             strength: how much they change, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the picture).
             steps: of refinement, 0 (none) to 100. Each brings the answer, made small, closer to the picture.
+            face: of several in the photo, its number from the left; 0 is the largest.
+            paste_back: whether the face comes back in its photo; otherwise it fills the picture.
 
         Returns:
             The face, its variations, the part of the picture that was used, and the face's numbers (safetensors).
         """
-        settings = Settings.checked(seed, variations, strength, likeness, steps)
-        yield from self.paint("super-resolution", read_crop(given(photo), "super-resolution"), settings)
+        settings = Settings.checked(seed, variations, strength, likeness, steps, paste=paste_back)
+        crop = read_crop(given(photo), "super-resolution", face=chosen(face))
+        yield from self.paint("super-resolution", crop, settings)
 
     def fill_in(
         self,
@@ -94,6 +126,8 @@ class Endpoints:
         strength: float,
         likeness: float,
         steps: int,
+        face: float,
+        paste_back: bool,
     ) -> Iterator[Any]:
         """Fill in a part of the photo of a face.
 
@@ -107,14 +141,16 @@ class Endpoints:
             strength: how much they change, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the photo).
             steps: of refinement, 0 (none) to 100. Each brings the face closer to what the photo shows.
+            face: of several in the photo, its number from the left; 0 is the largest.
+            paste_back: whether the face comes back in its photo; otherwise it fills the picture.
 
         Returns:
             The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
         """
-        crop = read_crop(given(photo), "inpainting", mask)
+        crop = read_crop(given(photo), "inpainting", mask, chosen(face))
         if crop.missing is None:
             raise Problem("There is nothing to fill in: give a mask, or make a part of the photo transparent.")
-        settings = Settings.checked(seed, variations, strength, likeness, steps, keep)
+        settings = Settings.checked(seed, variations, strength, likeness, steps, keep, paste_back)
         yield from self.paint("inpainting", crop, settings)
 
 
@@ -132,10 +168,11 @@ def add_endpoints(models: Mapping[str, PSPModel]) -> None:
             task: gr.Slider(0, MAX_STEPS, get_task(task).refinement_steps, step=1, label="Steps of refinement")
             for task in models
         }
+        which, paste = gr.Number(0, label="Which face"), gr.Checkbox(False, label="Back in the photo")
         face, crop = gr.Image(label="Face", **PICTURE), gr.Image(label="What the network saw", **PICTURE)
         gallery, latents = gr.Gallery(label="Variations", **PICTURE), gr.File(label="Numbers of the face")
     outputs = [face, gallery, crop, latents]
     for task, steps in sliders.items():
-        settings = [seed, variations, strength, likeness, steps]
+        settings = [seed, variations, strength, likeness, steps, which, paste]
         inputs = [photo, mask, keep, *settings] if task == "inpainting" else [photo, *settings]
         button.click(endpoints[task], inputs, outputs, api_name=endpoints[task].__name__, **WORK)

@@ -27,9 +27,9 @@ ${value ? `
 """
 STYLE = """
 figure {position: relative; margin: 0; line-height: 0}
-img {width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: var(--radius-lg)}
+img {width: 100%; border-radius: var(--radius-lg)}
 .before {position: absolute; inset: 0 0 auto 0; clip-path: inset(0 calc(100% - var(--at)) 0 0)}
-input {position: absolute; inset: 0 -8px auto -8px; width: calc(100% + 16px); aspect-ratio: 1; margin: 0;
+input {position: absolute; inset: 0 -8px auto -8px; width: calc(100% + 16px); height: calc(100% - 2.4em); margin: 0;
     opacity: 0; cursor: ew-resize; touch-action: pan-y}
 .divider {position: absolute; top: 0; left: var(--at); width: 2px; margin-left: -1px; aspect-ratio: auto;
     height: calc(100% - 2.4em); background: white; box-shadow: 0 0 3px #000a; pointer-events: none}
@@ -62,6 +62,6 @@ def add_comparison(labels: tuple[str, str], empty: str, **options: Any) -> gr.HT
 
 
 def compared(before: str | Path, after: str | Path) -> dict[str, Any]:
-    """The value that shows two files, square pictures of one size: gradio copies them, and says where they are."""
+    """The value that shows two files, pictures of one shape: gradio copies them, and says where they are."""
     files = {"before": before, "after": after}
     return {name: FileData(path=str(path), orig_name=Path(path).name).model_dump() for name, path in files.items()}

@@ -72,7 +72,7 @@ def put_back(face: Image.Image, crop: Crop) -> Image.Image:
         ValueError: no face is seen there, or the file is gone.
     """
     if crop.path is None:
-        raise ValueError("the crop is of no photo, expected one that `read_crop` made")
+        raise ValueError("There is no photo that this face could be put back into: upload it first.")
     photo = open_image(crop.path, keep_mode=True)
     return paste_back(photo, face, crop.corners, missing=crop.missing)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.demo.photo.comparison import compared
@@ -71,7 +72,7 @@ def with_painting(crop: Crop, pad: dict[str, Any] | None) -> Crop:
 
 
 def first_settings(
-    task: str, keep: bool, seed: float | None, variations: int, strength: float, likeness: float
+    task: str, keep: bool, paste: bool, seed: float | None, variations: int, strength: float, likeness: float
 ) -> Settings:
     """Of a face that is made of its photo.
 
@@ -79,7 +80,7 @@ def first_settings(
         Problem: a number out of range.
     """
     variations = 0 if task == "inversion" else variations  # a photo leaves little open: they come when asked for
-    return Settings.checked(seed, variations, strength, likeness, get_task(task).refinement_steps, keep)
+    return Settings.checked(seed, variations, strength, likeness, get_task(task).refinement_steps, keep, paste)
 
 
 class Handlers:
@@ -105,17 +106,19 @@ class Handlers:
             *(gr.update(visible=name == task and bool(self.files[name])) for name in self.models),
         ]
 
-    def read_photo(self, path: str | None, task: str) -> list[Any]:
-        """A photo has come: [path, crop, preview, pad, status]."""
+    def read_photo(self, path: str | None, task: str, face: int | None = None) -> list[Any]:
+        """A photo has come, or another face of it is chosen: [path, crop, preview, pad, status, face]."""
         if path is None or task not in self.models:
             return [path, *self.clear()[1:]]
-        crop, paints = read_crop(path, task), task == "inpainting"
+        crop, paints = read_crop(path, task, face=face), task == "inpainting"
+        numbers = list(range(1, crop.faces + 1))
         return [
             path,
             crop,
             gr.update(value=None if paints else crop.coloured(GAP, PAD_SIDE), visible=not paints),
             gr.update(value=crop.painted if paints else None, visible=paints),
             crop.note or TIP,
+            gr.update(choices=numbers, value=face, visible=crop.faces > 1),
         ]
 
     def reread_photo(self, path: str | None, task: str) -> list[Any]:
@@ -123,14 +126,17 @@ class Handlers:
         try:
             return self.read_photo(path, task)
         except Problem as problem:
-            return [path, *self.clear()[1:-1], problem.message]
+            return [path, *self.clear()[1:-2], problem.message, gr.update(visible=False)]
 
     def clear(self) -> list[Any]:
         """The photo is taken away; the face stays."""
-        return [None, None, gr.update(value=None, visible=False), gr.update(value=None, visible=False), TIP]
+        gone = gr.update(value=None, visible=False)
+        return [None, None, gone, gone, TIP, gone]
 
     def paint(self, portrait: Portrait, settings: Settings) -> Iterator[Any]:
         """[face, gallery, portrait, file of its numbers]; what has not changed is not sent again."""
+        if settings.paste and portrait.crop is None:
+            raise Problem("This face came from a file: upload its photo first, then load it again.")
         model, progress = self.models[portrait.task], gr.Progress()
         with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder, problems():
             for painting in paint_portrait(model, portrait, settings, folder, progress):
@@ -144,22 +150,24 @@ class Handlers:
                     yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
 
     def make(
-        self, task: str, crop: Crop | None, pad: dict[str, Any] | None, keep: bool, *numbers: Any
+        self, task: str, crop: Crop | None, pad: dict[str, Any] | None, keep: bool, paste: bool, *numbers: Any
     ) -> Iterator[Any]:
         """The face of a photo; for inpainting without what is painted over on the pad."""
         if crop is None:
             raise Problem("There is no photo yet. Upload one, or click an example.")
         if task == "inpainting":
             crop = with_painting(crop, pad)
-        settings = first_settings(task, keep, *numbers)
+        settings = first_settings(task, keep, paste, *numbers)
         yield from self.paint(Portrait(task, None, crop), settings)
 
-    def make_from_example(self, task: str, crop: Crop, keep: bool, *numbers: Any) -> Iterator[Any]:
+    def make_from_example(self, task: str, crop: Crop, keep: bool, paste: bool, *numbers: Any) -> Iterator[Any]:
         """Without the pad: what it shows cannot be asked for as soon as it is there."""
-        settings = first_settings(task, keep, *numbers)
+        settings = first_settings(task, keep, paste, *numbers)
         yield from self.paint(Portrait(task, None, crop), settings)
 
-    def refine(self, portrait: Portrait | None, crop: Crop | None, keep: bool, steps: int) -> Iterator[Any]:
+    def refine(
+        self, portrait: Portrait | None, crop: Crop | None, keep: bool, paste: bool, steps: int
+    ) -> Iterator[Any]:
         """Also for a face from a file, if there is a photo on the tab."""
         if portrait is None:
             raise Problem(NO_FACE)
@@ -167,14 +175,14 @@ class Handlers:
             if crop is None:
                 raise Problem("This face came from a file: upload its photo first.")
             portrait = replace(portrait, crop=crop)
-        yield from self.paint(portrait, Settings.checked(steps=steps, keep=keep))
+        yield from self.paint(portrait, Settings.checked(steps=steps, keep=keep, paste=paste))
 
-    def vary(self, portrait: Portrait | None, keep: bool, *numbers: Any) -> Iterator[Any]:
+    def vary(self, portrait: Portrait | None, keep: bool, paste: bool, *numbers: Any) -> Iterator[Any]:
         """New variations of the face that is there; how much it is like the photo has been decided."""
         if portrait is None:
             raise Problem(NO_FACE)
         seed, variations, strength, _ = numbers
-        yield from self.paint(portrait, Settings.checked(seed, variations, strength, keep=keep))
+        yield from self.paint(portrait, Settings.checked(seed, variations, strength, keep=keep, paste=paste))
 
     def repaint(self, portrait: Portrait | None, *settings: Any) -> Iterator[Any]:
         """With the rest of the photo as it is, or as it was painted."""
@@ -183,10 +191,23 @@ class Handlers:
         else:
             yield from self.vary(portrait, *settings)
 
-    def load(self, path: str, task: str, crop: Crop | None, keep: bool) -> Iterator[Any]:
+    def show(self, portrait: Portrait | None, keep: bool, paste: bool) -> Iterator[Any]:
+        """The face that is there, alone in its square, or in its photo."""
+        if portrait is None:
+            yield gr.skip()
+        else:
+            yield from self.paint(portrait, Settings(keep=keep, paste=paste))
+
+    def take_back(self, portrait: Portrait | None, ws: np.ndarray | None) -> list[Any]:
+        """A face comes back from where it was edited, to go into its photo: [portrait, paste, tabs]."""
+        if portrait is None or portrait.crop is None or portrait.crop.path is None:
+            raise Problem("There is no photo to put this face into: make a face of one on the tab Photo first.")
+        return [replace(portrait, ws=portrait.ws if ws is None else ws), True, gr.Tabs(selected="photo")]
+
+    def load(self, path: str, task: str, crop: Crop | None, keep: bool, paste: bool) -> Iterator[Any]:
         """A face from a file, beside the photo on the tab."""
         model = self.models.get(task) or next(iter(self.models.values()))
         portrait, note = load_portrait(model, path, crop)
         if note:
             gr.Info(note)
-        yield from self.paint(portrait, Settings(keep=keep))
+        yield from self.paint(portrait, Settings(keep=keep, paste=paste))

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psp_hub.demo.photo.crops import Crop, blend
+from psp_hub.demo.photo.crops import Crop, blend, put_back
 from psp_hub.demo.problems import problems
 from psp_hub.demo.settings import Settings
 from psp_hub.demo.space import on_gpu
+from psp_hub.images.pictures import open_image
 from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents_file import load_latents, save_latents
@@ -63,7 +64,7 @@ def paint_portrait(
         None after each step of the refinement: there it can be stopped. Then the face with its variations so far.
 
     Raises:
-        ValueError: nothing to fill in, or everything.
+        ValueError: nothing to fill in, or everything; no face where one is to be put back.
     """
     crop = portrait.crop
     if portrait.ws is not None:
@@ -82,22 +83,25 @@ def paint_portrait(
         seed = settings.seed + i - 1
         mixed = model.mix(ws, seed=seed, strength=settings.strength) if i else ws
         face = tensor_to_images(model.generator.synthesis(mixed))[0]
-        if settings.keep and crop is not None and crop.missing is not None:
+        if settings.paste and crop is not None:
+            face = put_back(face, crop)
+        elif settings.keep and crop is not None and crop.missing is not None:
             face = blend(face, crop)
         path = Path(folder, f"face-seed-{seed}.png" if i else "face.png")
         save_png(face, path)
         files.append((str(path), f"seed {seed}"))
         if i == 0:
-            before, latents = save_photo(portrait, folder), save_numbers(model, ws, folder)
+            before, latents = save_photo(portrait, settings.paste, folder), save_numbers(model, ws, folder)
         yield Painting(before, files[0][0], files[1:], latents, ws[0].float().cpu().numpy())
 
 
-def save_photo(portrait: Portrait, folder: str) -> str | None:
-    """Write the photo as people see it beside its face; returns the path."""
-    if portrait.crop is None:
+def save_photo(portrait: Portrait, whole: bool, folder: str) -> str | None:
+    """Write the photo, or the part of it that was cut out, as people see it beside its face; returns the path."""
+    crop, path = portrait.crop, Path(folder, "photo.jpg")
+    if crop is None:
         return None
-    path = Path(folder, "photo.jpg")
-    portrait.crop.shown.save(path, quality=95)
+    picture = open_image(crop.path).convert("RGB") if whole and crop.path else crop.shown
+    picture.save(path, quality=95)
     return str(path)
 
 

@@ -1,7 +1,7 @@
 """The tab on which a photo becomes a face: rebuilt, made sharp, or with a missing part filled in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -35,6 +35,8 @@ REFINE_TIP = "The painter compares its face with your photo again and again, and
 EMPTY = "The face comes here, beside your photo."
 KEEP_TIP = "A face is a few thousand numbers, kept in a small file: load it again here at any time."
 KEEP_HINT = "Off: the whole face as it was painted."
+WHICH = "Which face, counted from the left"
+PASTE_HINT = "Nothing but the face changes: hair, and all that is around, stay as they are in the photo."
 BRUSH_SIZE = 48
 
 
@@ -62,6 +64,7 @@ class Source:
     button: gr.Button
     examples: dict[str, gr.Dataset]
     settings: list[Component]
+    face: gr.Radio
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Tools:
 
     vary: gr.Button
     keep: gr.Checkbox
+    paste: gr.Checkbox
     steps: gr.Slider
     refine: gr.Button
     stop: gr.Button
@@ -96,6 +100,7 @@ def add_source(models: Mapping[str, PSPModel], files: Mapping[str, list[str]]) -
         preview = gr.Image(
             label="What the network sees", buttons=[], visible=False, elem_id="photo-seen", height=300, **PICTURE
         )
+        face = gr.Radio([], label=WHICH, visible=False, elem_id="photo-which")
         brush = gr.Brush(default_size=BRUSH_SIZE, colors=[BRUSH], color_mode="fixed")
         pad = add_sheet("photo-pad", brush, BRUSH_SIZE, visible=False)
         button = gr.Button(mode.button, variant="primary", size="lg", elem_id="photo-make")
@@ -103,7 +108,7 @@ def add_source(models: Mapping[str, PSPModel], files: Mapping[str, list[str]]) -
         for name, dataset in examples.items():
             dataset.visible = name == first and bool(files[name])
         settings = add_settings("photo", "photo", SEED_HINT)
-    return Source(task, hint, missing, rest, upload, camera, preview, pad, button, examples, settings)
+    return Source(task, hint, missing, rest, upload, camera, preview, pad, button, examples, settings, face)
 
 
 def add_results(seen: gr.Image) -> tuple[Results, Tools]:
@@ -113,6 +118,7 @@ def add_results(seen: gr.Image) -> tuple[Results, Tools]:
         edit = gr.Button("Edit this face", size="sm", min_width=100, elem_id="photo-edit")
         vary = gr.Button("New variations", size="sm", min_width=100, elem_id="photo-vary")
     keep = gr.Checkbox(True, label="Keep the rest of the photo as it is", info=KEEP_HINT, visible=False)
+    paste = gr.Checkbox(False, label="Put the face back in the photo", info=PASTE_HINT, elem_id="photo-paste")
     status = gr.HTML(TIP, min_height=64, elem_id="photo-status", elem_classes="status")
     with gr.Accordion("Closer to the photo", open=False):
         gr.Markdown(REFINE_TIP)
@@ -136,7 +142,8 @@ def add_results(seen: gr.Image) -> tuple[Results, Tools]:
             download = gr.DownloadButton("Download the numbers", size="md", elem_id="photo-download")
             load = gr.UploadButton("Load numbers", file_types=[".safetensors"], size="md", elem_id="photo-load")
     painted = gr.State(time_to_live=STATE_SECONDS)  # a Portrait
-    return Results(face, status, gallery, seen, painted, edit), Tools(vary, keep, steps, refine, stop, download, load)
+    tools = Tools(vary, keep, paste, steps, refine, stop, download, load)
+    return Results(face, status, gallery, seen, painted, edit), tools
 
 
 def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
@@ -158,7 +165,13 @@ def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
     watch_source(handlers, source, results, tools, crop, outputs)
     watch_tools(handlers, source, results, tools, crop, outputs)
     add_endpoints(models)
-    return results
+    rest = [tools.keep, tools.paste]
+
+    def take_back(button: gr.Button, ws: gr.State, tabs: gr.Tabs) -> None:
+        taken = button.click(handlers.take_back, [results.painted, ws], [results.painted, tools.paste, tabs], **QUICK)
+        taken.success(handlers.show, [results.painted, *rest], outputs, **results.work, **HIDDEN)
+
+    return replace(results, take_back=take_back)
 
 
 def watch_source(
@@ -166,7 +179,7 @@ def watch_source(
 ) -> None:
     """What happens when a photo comes, or something else is to be done with it."""
     task, path = source.task, gr.State(time_to_live=STATE_SECONDS)  # for another task a photo may be cut out otherwise
-    taken = [path, crop, source.preview, source.pad, results.status]
+    taken = [path, crop, source.preview, source.pad, results.status, source.face]
     wait = {"show_progress_on": results.status, **HIDDEN}
 
     def ready(cut: Dependency) -> None:
@@ -180,7 +193,8 @@ def watch_source(
     chosen = task.change(handlers.choose, task, [*switched, *source.examples.values()], **QUICK)
     again = chosen.then(handlers.reread_photo, [path, task], taken, **wait)
     cleared = source.pad.clear(lambda crop: crop and crop.painted, crop, source.pad, **QUICK)
-    for cut in (uploaded, snapped, again, cleared):
+    other = source.face.input(handlers.read_photo, [path, task, source.face], taken, **wait)
+    for cut in (uploaded, snapped, again, cleared, other):
         ready(cut)
     for name, dataset in source.examples.items():
         files = handlers.files[name]
@@ -190,7 +204,11 @@ def watch_source(
 
         cut = dataset.click(read_example, [dataset, task], taken, **wait)
         made = cut.success(
-            handlers.make_from_example, [task, crop, tools.keep, *source.settings], outputs, **results.work, **HIDDEN
+            handlers.make_from_example,
+            [task, crop, tools.keep, tools.paste, *source.settings],
+            outputs,
+            **results.work,
+            **HIDDEN,
         )
         for done in (cut, made):
             ready(done)
@@ -201,13 +219,14 @@ def watch_tools(
     handlers: Handlers, source: Source, results: Results, tools: Tools, crop: gr.State, outputs: list[Component]
 ) -> None:
     """What the buttons do."""
-    work, task, keep, portrait = {**results.work, **HIDDEN}, source.task, tools.keep, results.painted
-    make = source.button.click(handlers.make, [task, crop, source.pad, keep, *source.settings], outputs, **work)
-    vary = tools.vary.click(handlers.vary, [portrait, keep, *source.settings], outputs, **work)
-    refine = tools.refine.click(handlers.refine, [portrait, crop, keep, tools.steps], outputs, **work)
+    work, task, portrait, rest = {**results.work, **HIDDEN}, source.task, results.painted, [tools.keep, tools.paste]
+    make = source.button.click(handlers.make, [task, crop, source.pad, *rest, *source.settings], outputs, **work)
+    vary = tools.vary.click(handlers.vary, [portrait, *rest, *source.settings], outputs, **work)
+    refine = tools.refine.click(handlers.refine, [portrait, crop, *rest, tools.steps], outputs, **work)
     tools.stop.click(None, None, None, cancels=[make, vary, refine], **HIDDEN)
-    keep.input(handlers.repaint, [portrait, keep, *source.settings], outputs, **work)
-    tools.load.upload(handlers.load, [tools.load, task, crop, keep], outputs, **work)
+    tools.keep.input(handlers.repaint, [portrait, *rest, *source.settings], outputs, **work)
+    tools.paste.input(handlers.show, [portrait, *rest], outputs, **work)
+    tools.load.upload(handlers.load, [tools.load, task, crop, *rest], outputs, **work)
     gr.on(
         [source.button.click, tools.refine.click, tools.vary.click],
         None,
