@@ -55,6 +55,17 @@ def blur(x: Tensor) -> Tensor:
     return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
 
 
+def resample(images: Tensor, size: int) -> Tensor:
+    """Pictures [N, C, R, R] at another size, [N, C, size, size].
+
+    Each pixel is the mean of those that it covers; pictures that are smaller are enlarged as those that people bring,
+    smooth between the pixels.
+    """
+    if images.shape[-1] < size:
+        return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    return F.adaptive_avg_pool2d(images, size)
+
+
 def upsample(image: Tensor) -> Tensor:
     """Double the size with the filter (1, 3, 3, 1) / 4, zero outside: [N, C, H, W] -> [N, C, 2H, 2W].
 

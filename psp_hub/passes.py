@@ -13,6 +13,7 @@ from torch import Tensor
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator
+from psp_hub.layers import resample
 
 FACE_CHANNELS = 3
 
@@ -45,7 +46,7 @@ def see_face(generator: Generator, delta: Tensor, face_size: int) -> Tensor:
     """
     ws = (delta + generator.w_avg).to(generator.w_avg.dtype)
     if face_size >= ENCODER_SIZE:
-        return F.adaptive_avg_pool2d(generator.synthesis(ws), ENCODER_SIZE)
+        return resample(generator.synthesis(ws), ENCODER_SIZE)
     images = generator.synthesis.preview(ws, face_size)
     return F.interpolate(images, size=ENCODER_SIZE, mode="bilinear", align_corners=False)
 

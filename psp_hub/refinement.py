@@ -19,6 +19,7 @@ from torch import Tensor
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.generators.base import Generator, check_ws
 from psp_hub.latents import random_z
+from psp_hub.layers import resample
 from psp_hub.tasks import TASKS
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # pictures and targets [N, 3, 256, 256] -> [N]
@@ -258,7 +259,7 @@ def pixel_loss(images: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 def picture(generator: Generator, ws: Tensor) -> Tensor:
     """Pictures [N, 3, 256, 256] of styles, with gradients."""
     images = generator.synthesis(ws.to(generator.w_avg.dtype)).float()
-    return F.adaptive_avg_pool2d(images, ENCODER_SIZE)
+    return resample(images, ENCODER_SIZE)
 
 
 def quick_picture(generator: Generator, ws: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
-"""psp_hub.layers: pixel norm, wavelets, modulation."""
+"""psp_hub.layers: pixel norm, wavelets, modulation, sizes."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from psp_hub.layers import Modulation, inverse_haar, pixel_norm
+from psp_hub.layers import Modulation, inverse_haar, pixel_norm, resample
 
 
 def naive_inverse_haar(x: Tensor) -> Tensor:
@@ -74,3 +76,12 @@ def test_modulation_is_a_scaled_affine_map(fan_in):
     factors = modulation(w)
     assert factors.shape == (3, 6, 1, 1)
     torch.testing.assert_close(factors[:, :, 0, 0], (w @ modulation.weight.T + modulation.bias) / fan_in**0.5)
+
+
+def test_resample():
+    """Means of squares where pictures become smaller, PIL's bilinear filter where they become larger."""
+    images = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(resample(images, 4), images.unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean(dim=(3, 5)))
+    assert torch.equal(resample(images, 8), images)
+    enlarged = [Image.fromarray(plane.numpy()).resize((32, 32), Image.Resampling.BILINEAR) for plane in images[0]]
+    torch.testing.assert_close(resample(images, 32)[0], torch.from_numpy(np.stack(enlarged)))

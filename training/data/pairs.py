@@ -23,6 +23,7 @@ from psp_hub.config import MAX_SEED
 from psp_hub.generators.base import Generator
 from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
 from psp_hub.latents import random_z, style_indices
+from psp_hub.layers import resample
 
 IMAGE_SIZE = 256
 WEBP_QUALITY = 90
@@ -76,8 +77,8 @@ def sample_pairs(
         small: draws in the generator's place, in less time again: a `SmallSynthesis`.
 
     Returns:
-        Images [N, 3, 256, 256] in [-1, 1] (mean-pooled from the generator's resolution, or enlarged from that of
-        `small`), and w [N, w_dim] or, with a `mixed_share`, [N, num_ws, w_dim].
+        Images [N, 3, 256, 256] in [-1, 1] (averaged from the generator's resolution, or enlarged from a smaller
+        one), and w [N, w_dim] or, with a `mixed_share`, [N, num_ws, w_dim].
     """
     w = sample_styles(generator, indices, mixed_share)
     ws = (w if w.ndim == 3 else w[:, None].expand(-1, generator.num_ws, -1)).to(generator.w_avg.dtype)
@@ -90,7 +91,7 @@ def sample_pairs(
     images = images.float()
     if small is not None and images.shape[-1] < IMAGE_SIZE:
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bicubic", align_corners=False)
-    return F.adaptive_avg_pool2d(images, IMAGE_SIZE).clamp(-1, 1), w
+    return resample(images, IMAGE_SIZE).clamp(-1, 1), w
 
 
 def write_shard(folder: Path, shard: int, images: Tensor, w: Tensor, indices: list[int]) -> None:

@@ -1,11 +1,11 @@
 """Answers that need no encoder, to measure one against."""
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from psp_hub.images.preprocessing import ENCODER_SIZE, images_to_tensor, tensor_to_images
+from psp_hub.layers import resample
 from psp_hub.model import PSPModel
 from training.evaluation.examples import Example
 
@@ -14,7 +14,7 @@ FILLED_ROWS = 32  # at a time
 
 def at_256(images: Tensor) -> Tensor:
     """Pictures [N, 3, R, R] -> [N, 3, 256, 256] in [-1, 1], as they are measured."""
-    return F.adaptive_avg_pool2d(images.float(), ENCODER_SIZE).clamp(-1, 1)
+    return resample(images.float(), ENCODER_SIZE).clamp(-1, 1)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from psp_hub.generators.base import Generator
+from psp_hub.layers import resample
 from psp_hub.tasks import LOSSES
 from training.losses.attributes import AttributeLoss
 from training.losses.identity import IdentityLoss, StyleIdentityLoss, mean_of_others
@@ -130,7 +131,7 @@ class TrainingLosses(Frozen):
             images = (self.small or self.generator.synthesis)(ws)
         if self.small is not None and self.small.image_size < LOSS_SIZE:
             return enlarged(images.float())
-        return F.adaptive_avg_pool2d(images.float(), LOSS_SIZE)
+        return resample(images.float(), LOSS_SIZE)
 
     def coarse(self, targets: Tensor) -> Tensor:
         """Targets [N, 3, 256, 256] with no more detail than what is drawn."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from PIL import Image
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from psp_hub.images.face_classes import PALETTE
 from psp_hub.images.preprocessing import tensor_to_images
+from psp_hub.layers import resample
 from psp_hub.model import PSPModel
 from training.losses import TrainingLosses, WError
 
@@ -139,7 +139,7 @@ def visible(inputs: Tensor) -> Tensor:
 
 
 def shrink(images: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(images.float().cpu(), GRID_SIZE)
+    return resample(images.float().cpu(), GRID_SIZE)
 
 
 def log_picture(accelerator: Accelerator, name: str, picture: Image.Image, step: int) -> None:
