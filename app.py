@@ -22,6 +22,7 @@ from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import GeneratorUnavailableError
 from psp_hub.model import PSPModel
 from psp_hub.model_names import find_model, starter_names
+from psp_hub.tasks import is_of_faces
 
 DEFAULT_GENERATOR = "mobilestylegan-ffhq"  # paints what is mixed and edited where no model can be loaded
 
@@ -65,14 +66,19 @@ def load_model(source: str | Path, others: Sequence[PSPModel]) -> PSPModel:
     return model
 
 
-def make_painter(models: Sequence[PSPModel]) -> Painter:
-    """The first model's generator with its directions; without a model the built-in one.
+def make_painter(models: Sequence[PSPModel]) -> Painter | None:
+    """The generator of the first model of faces with its directions; without a model the built-in one.
+
+    None where all models are of something else.
 
     Raises:
         GeneratorUnavailableError: the built-in generator cannot be fetched.
     """
+    for model in models:
+        if is_of_faces(model.config.task):
+            return painter_of(model.generator, model.config.base_generator)
     if models:
-        return painter_of(models[0].generator, models[0].config.base_generator)
+        return None
     return painter_of(load_generator(DEFAULT_GENERATOR, torch.float32), DEFAULT_GENERATOR)
 
 
@@ -97,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for problem in problems:
             print(f"{parser.prog}: {problem}", file=sys.stderr, flush=True)  # noqa: T201
         painter = make_painter(models)
-        move_to_gpu([*models, painter.generator])
+        move_to_gpu([*models, *([painter.generator] if painter else [])])
         has_maps = any(model.config.input_kind == "labels" for model in models)
         face_parser = FaceParser.from_starter() if has_maps and (PARSER / CONFIG_NAME).is_file() else None
         # Visitors get the first sentence: the rest is of this computer, such as paths.

@@ -1,7 +1,11 @@
-"""The tasks, one row each. The model, the app and the training scripts read this table and nothing else."""
+"""The tasks, one row each. The model, the app and the training scripts read this table and nothing else.
+
+They are tasks of faces. A model of a task that has another name, one of your own, may be of anything that a generator
+paints: nothing looks for faces in its pictures (`is_of_faces`), and `of_anything` makes a row for its training.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 LOSSES = ("w", "l2", "lpips", "id", "w_norm", "l2_crop", "lpips_crop")
@@ -105,6 +109,26 @@ def get_task(name: str) -> TaskSpec:
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}, expected one of {', '.join(TASKS)}")
     return TASKS[name]
+
+
+def is_of_faces(name: str) -> bool:
+    """Whether the pictures of a task are of faces: those of a task of your own may be of anything."""
+    return name in TASKS
+
+
+def of_anything(name: str) -> TaskSpec:
+    """The row of a task without what is for faces alone: their recogniser, their crop, the outline of a head.
+
+    Raises:
+        ValueError: an unknown task, or one that faces are needed for.
+    """
+    row = get_task(name)
+    if row.source in ("labels", "flip"):
+        able = [name for name, row in TASKS.items() if row.source not in ("labels", "flip")]
+        raise ValueError(f"{name} is a task of faces alone, expected one of {', '.join(able)}")
+    weights = {loss: 0.0 if loss in ("id", "l2_crop", "lpips_crop") else w for loss, w in row.loss_weights.items()}
+    options = dict(row.source_options) | ({"of_heads": False} if row.source == "drawing" else {})
+    return replace(row, loss_weights=weights, source_options=options)
 
 
 def mixed_groups(name: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.model import PSPModel, load_model
 from psp_hub.refinement import check_refinable
-from psp_hub.tasks import get_task
+from psp_hub.tasks import get_task, is_of_faces, of_anything
 from training.evaluation.attributes import AttributeReader
 from training.evaluation.compare import compare, optimization_loss
 from training.evaluation.examples import Example, Examples, PairExamples, PhotoExamples, SourceMaker
@@ -66,16 +66,17 @@ def task_of(settings: EvaluationSettings, model: PSPModel) -> str:
     return name
 
 
-def load_sets(settings: EvaluationSettings, task: str, networks: MetricNetworks) -> dict[str, Examples]:
+def load_sets(
+    settings: EvaluationSettings, task: str, networks: MetricNetworks, of_faces: bool = True
+) -> dict[str, Examples]:
     """The pictures to measure on, by the name of their part of the report."""
+    row = get_task(task) if of_faces else of_anything(task)
     detector = (
         EdgeDetector.from_file(settings.networks.edge_detector)
         if settings.networks.edge_detector and task == "sketch"
         else None
     )
-    maker = SourceMaker(
-        get_task(task), settings.seed, detector, networks.parser, settings.drawing_style, settings.factors
-    )
+    maker = SourceMaker(row, settings.seed, detector, networks.parser, settings.drawing_style, settings.factors)
     sets: dict[str, Examples] = {}
     if settings.pairs_dir:
         sets["pairs"] = PairExamples(settings.pairs_dir, settings.num_pairs, maker)
@@ -162,7 +163,7 @@ def main(settings: EvaluationSettings) -> dict:
     if task != "sketch" and (settings.drawings_dir or settings.untrained_drawings):
         raise ValueError(f"drawings by hand are for the task sketch, this is {task}")
     networks = load_metric_networks(networks, device)
-    sets = load_sets(settings, task, networks)
+    sets = load_sets(settings, task, networks, is_of_faces(model.config.task))
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     report: dict = {"task": task, "model": settings.model, **networks.names}
     if task == "sketch":

@@ -36,7 +36,7 @@ from psp_hub.latents_file import save_latents
 from psp_hub.mixing import vary
 from psp_hub.model import PSPModel, load_model
 from psp_hub.refinement import check_refinable
-from psp_hub.tasks import TASKS, mixed_groups
+from psp_hub.tasks import TASKS, is_of_faces, mixed_groups
 
 PHOTO_KINDS = ("photo", "masked")  # kinds of input with a face to cut out
 
@@ -76,7 +76,7 @@ def read_input(files: Sequence[Path], options: argparse.Namespace, mask: Path | 
         return Given([CutOut(picture)])
     hole, photo = None if mask is None else open_image(mask, keep_mode=True), picture if options.paste_back else None
     small, masked = is_small(config.task), config.input_kind == "masked"
-    if options.align is False:
+    if options.align is False or not (options.align or is_of_faces(config.task)):
         if picture.width != picture.height:
             say(f"{source}: {picture.width} x {picture.height} pixels are stretched to a square", sys.stderr)
         seen = picture if hole is None else with_hole(picture, hole)

@@ -9,7 +9,7 @@ from gradio.utils import get_upload_folder
 from torch import nn
 
 from psp_hub.config import GeneratorReference, PSPConfig
-from psp_hub.demo import segmentation
+from psp_hub.demo import own, segmentation
 from psp_hub.demo.calls import Page
 from psp_hub.demo.launch import OPTIONS
 from psp_hub.demo.mix import tab as mix
@@ -22,9 +22,11 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.generators.base import Generator
 from psp_hub.model import PSPModel
 from psp_hub.model_names import starter_names
+from psp_hub.tasks import is_of_faces
 
 HOUR = 3600
 HEADER = "Draw a face, see a photo"
+OWN_HEADER = "Pictures to pictures"
 OUTRO = "out comes a photo of a person who does not exist."
 INTROS = {  # by tab
     "sketch": f"Draw a face, or upload a drawing of one: {OUTRO}",
@@ -77,11 +79,13 @@ PLACES = (*KINDS.values(), *PHOTO_TASKS)
 
 
 def place_of(config: PSPConfig) -> str:
-    """What a model does on the page: `sketch`, `segmentation`, or one of `PHOTO_TASKS`.
+    """What a model does on the page: `sketch`, `segmentation`, one of `PHOTO_TASKS`, or a task of your own.
 
     Raises:
         ValueError: the page has no place for it.
     """
+    if not is_of_faces(config.task) and config.input_kind in own.INTROS:
+        return config.task
     place = KINDS.get(config.input_kind, config.task)
     if place not in PLACES:
         raise ValueError(
@@ -123,25 +127,33 @@ def build_demo(
     Args:
         models: at most one for each place, see `place_of`; a tab without one says how to get one.
         parser: turns photos into maps; without it, the page does not offer that.
-        painter: draws what is mixed and edited; by default with the first model's generator. Faces of models with
-            another one cannot be edited.
+        painter: draws what is mixed and edited; by default with the generator of the first model that is of faces.
+            Faces of models with another one cannot be edited. A page without it, and without a model of faces, has
+            the tabs of its own tasks alone.
         problems: what could not be loaded, and why; shown at the top.
 
     Raises:
         ValueError: neither a model nor a painter, two models for one place, or one that the page has no place for.
     """
     by_place = sort_models(models)
+    own_tasks = [place for place in by_place if place not in PLACES]
+    of_faces = [model for place, model in by_place.items() if place in PLACES]
     if painter is None:
         if not by_place:
             raise ValueError("there is nothing to show; expected a model or a painter")
-        first = next(iter(by_place.values()))
-        painter = painter_of(first.generator, first.config.base_generator)
+        if of_faces:
+            painter = painter_of(of_faces[0].generator, of_faces[0].config.base_generator)
     # gradio makes it for the first upload, but an example that is clicked before one needs it, too.
     Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-    with Page(title=HEADER, delete_cache=(HOUR, 24 * HOUR)) as demo:
-        gr.Markdown(f"# {HEADER}")
+    header = HEADER if painter else OWN_HEADER
+    with Page(title=header, delete_cache=(HOUR, 24 * HOUR)) as demo:
+        gr.Markdown(f"# {header}")
         show_problems(list(problems))
         with gr.Tabs(overflow_behavior="wrap") as tabs:
+            for place in own_tasks:
+                add_own_tab(by_place[place], demo)
+            if painter is None:  # nothing here is about faces
+                return demo.queue(max_size=20)
             results = [add_tab(tab, by_place, demo, parser) for tab in TITLES]
             with gr.Tab(mix.TITLE, id=mix.TAB) as tab:
                 gr.Markdown(INTROS["mix"])
@@ -181,6 +193,14 @@ def add_tab(
         if tab == "segmentation":
             return model.generator, segmentation.add_segmentation(model, demo, parser)
         return model.generator, photo.add_photo(models, demo)
+
+
+def add_own_tab(model: PSPModel, demo: gr.Blocks) -> None:
+    """The tab of a task of your own. What it paints is no face: the tab where faces are edited is not for it."""
+    name = model.config.task
+    with gr.Tab(own.title_of(name), id=name):
+        gr.Markdown(own.INTROS[model.config.input_kind])
+        own.add_own(model, demo).edit.visible = False
 
 
 def show_problems(problems: list[str]) -> None:

@@ -147,11 +147,11 @@ def add_settings(task: str, thing: str, seed_hint: str) -> list[Component]:
     return [seed, variations, strength, likeness]
 
 
-def add_results(task: str, tip: str, seen: str) -> Results:
-    """The face, a line of text, the variations, and what the network saw."""
+def add_results(task: str, tip: str, seen: str, thing: str = "face") -> Results:
+    """The face (or what else is painted), a line of text, the variations, and what the network saw."""
     tools: dict[str, Any] = {"buttons": ["download", "fullscreen"], "show_label": False}
-    face = gr.Image(label="Face", alt_text="The face", elem_id=f"{task}-face", **tools, **PICTURE)
-    edit = gr.Button("Edit this face", size="sm", elem_id=f"{task}-edit")
+    face = gr.Image(label=thing.capitalize(), alt_text=f"The {thing}", elem_id=f"{task}-face", **tools, **PICTURE)
+    edit = gr.Button(f"Edit this {thing}", size="sm", elem_id=f"{task}-edit")
     status = gr.HTML(tip, min_height=64, elem_id=f"{task}-status", elem_classes="status")
     gallery = gr.Gallery(
         label="Variations", height="auto", elem_id=f"{task}-gallery", elem_classes="faces", **tools, **PICTURE
@@ -162,12 +162,15 @@ def add_results(task: str, tip: str, seen: str) -> Results:
 
 
 def example_files(task: str) -> list[str]:
-    """Pictures that ship with the starter of a task, sorted by name."""
+    """Pictures that ship with the starter of a task, sorted by name; none where there is no starter."""
     folder = Path(STARTERS, task, "examples")
+    if not folder.is_dir():
+        return []
     gr.set_static_paths(folder)  # or `delete_cache` would delete their copies after a day
     return [str(file) for file in sorted(folder.glob("*.png"))]
 
 
 def add_examples(files: list[str], label: str) -> gr.Dataset:
     """Pictures to click; the event gives the index."""
-    return gr.Dataset(components=["image"], samples=[[file] for file in files], type="index", label=label)
+    samples = [[file] for file in files]
+    return gr.Dataset(components=["image"], samples=samples, type="index", label=label, visible=bool(files))

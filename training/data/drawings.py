@@ -25,6 +25,7 @@ def draw(
     line_art: Tensor | None = None,
     style: str | None = None,
     line_art_share: float = LINE_ART_SHARE,
+    of_heads: bool = True,
 ) -> Tensor:
     """Make one drawing.
 
@@ -34,13 +35,14 @@ def draw(
         line_art: ink [1, H, W] of a learned edge detector, if there is one; adds the `line_art` style.
         style: one of `STYLES` or `line_art`; by default drawn at random.
         line_art_share: how often that is `line_art`, where there is some.
+        of_heads: some lack what is outside of a head in the middle.
 
     Returns:
         [1, H, W] in [0, 1], dark lines on white.
     """
     grey = to_grey(image)
     ink = clean_ink(grey, rng, line_art, style, line_art_share)
-    ink = degrade(ink, rng)
+    ink = degrade(ink, rng, of_heads)
     if rng.random() < 0.15:  # soft pencil shading below the lines
         ink = torch.maximum(ink, shading(grey, rng))
     if rng.random() < 0.7:
@@ -53,7 +55,11 @@ def draw(
 
 
 def draw_gently(
-    image: Tensor, rng: np.random.Generator, line_art: Tensor | None = None, line_art_share: float = LINE_ART_SHARE
+    image: Tensor,
+    rng: np.random.Generator,
+    line_art: Tensor | None = None,
+    line_art_share: float = LINE_ART_SHARE,
+    of_heads: bool = True,
 ) -> Tensor:
     """A drawing for the first steps of training: nothing is damaged or displaced, and some are the grey photo.
 
@@ -240,7 +246,7 @@ def smooth_noise(rng: np.random.Generator, channels: int, cells: int, size: tupl
     return rows @ nodes @ columns.T
 
 
-def degrade(ink: Tensor, rng: np.random.Generator) -> Tensor:
+def degrade(ink: Tensor, rng: np.random.Generator, of_heads: bool = True) -> Tensor:
     """Thicker, lighter, binary, coarse, broken, partly missing, without background: each with its own chance."""
     size = ink.shape[2:]
     if rng.random() < 0.2:
@@ -254,7 +260,7 @@ def degrade(ink: Tensor, rng: np.random.Generator) -> Tensor:
         ink = ink * ((smooth_noise(rng, 1, int(rng.integers(10, 40)), size) + rng.uniform(0.3, 1.5)) * 4).clamp(0, 1)
     if rng.random() < 0.15:  # missing parts
         ink = ink * ((smooth_noise(rng, 1, int(rng.integers(3, 8)), size) + rng.uniform(0.8, 1.8)) * 4).clamp(0, 1)
-    if rng.random() < 0.4:
+    if of_heads and rng.random() < 0.4:
         ink = ink * without_background(rng, size)
     return ink * rng.uniform(0.45, 1.0) ** rng.uniform(0, 1)
 

@@ -48,6 +48,7 @@ def drawing(
     hint: Tensor | Facts | None = None,
     gentle: bool = False,
     line_art_share: float = LINE_ART_SHARE,
+    of_heads: bool = True,
 ) -> Tensor:
     """A drawing of the target, [1, H, W] in [0, 1]: strokes, where `hint` says the facts, else made of its pixels.
 
@@ -55,7 +56,7 @@ def drawing(
     """
     if isinstance(hint, Facts):
         return write_drawing(hint, rng)
-    return (draw_gently if gentle else draw)(image, rng, hint, line_art_share=line_art_share)
+    return (draw_gently if gentle else draw)(image, rng, hint, line_art_share=line_art_share, of_heads=of_heads)
 
 
 def labels(image: Tensor, rng: np.random.Generator, hint: Tensor | None = None, gentle: bool = False) -> Tensor:

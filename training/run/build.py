@@ -17,7 +17,7 @@ from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.generators import load_generator, pin_generator
 from psp_hub.model import PSPModel, load_model
 from psp_hub.passes import FACE_CHANNELS
-from psp_hub.tasks import TaskSpec, get_task
+from psp_hub.tasks import TaskSpec
 from psp_hub.trunk import Trunk
 from training.data.batches import StepBatches
 from training.data.loading import LoadedData, load_data
@@ -90,7 +90,7 @@ def build_model(settings: TrainingSettings) -> PSPModel:
     Raises:
         ValueError: a saved one that cannot be loaded, or weights of another trunk.
     """
-    task_name, task, wanted = settings.task, get_task(settings.task), settings.model
+    task_name, task, wanted = settings.task_name or settings.task, settings.row, settings.model
     start = wanted.pretrained_model_name_or_path
     if start:
         model = load_model(start)
@@ -218,7 +218,7 @@ def build(settings: TrainingSettings, accelerator: Accelerator) -> Run:
     """
     model = build_model(settings)
     model.generator.requires_grad_(False).to(accelerator.device)
-    task = get_task(settings.task)
+    task = settings.row
     pairs = settings.data.pairs
     losses = build_losses(settings.losses, task, model, pairs.given, pairs.attributes)
     if settings.data.augmentation.relit_pairs and losses.weights.keys() <= {"w", "identity", "w_norm"}:

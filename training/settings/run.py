@@ -5,6 +5,7 @@ must fit is said in `check` of its group, which raises a ValueError that names t
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +14,22 @@ from typing import Annotated, Literal
 
 import tyro
 
-from psp_hub.tasks import TASKS
+from psp_hub.tasks import TASKS, TaskSpec, get_task, is_of_faces, of_anything
 from training.settings.data import DataSettings
 from training.settings.flags import OrNone, Switch, WeightsFile, config_words, parse, refuse
 from training.settings.losses import LossSettings
 from training.settings.optimizer import OptimizerSettings
 
+TASK_NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 BatchNormMode = Literal["synced", "local", "frozen"]
 Task = Annotated[str, tyro.conf.arg(constructor=tyro.extras.literal_type_from_choices(list(TASKS)))]
+
+
+def check_task_name(name: str, flag: str) -> None:
+    """Raise a ValueError unless it is a name for a task of something else than faces."""
+    if not re.fullmatch(TASK_NAME, name) or is_of_faces(name):
+        expected = f"small letters, digits and hyphens, and none of {', '.join(TASKS)}"
+        raise ValueError(f"--{flag} is {name!r}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,8 @@ class TrainingSettings:
     """a row of psp_hub/tasks.py"""
     output_dir: Path
     """of all that the run writes"""
+    task_name: OrNone[str] = None
+    """of a model that is not of faces: a name of your own, with the inputs of --task"""
     config: OrNone[Path] = None
     """a YAML file of flags, such as `task: sketch`; the command line goes before it"""
     model: ModelSettings = ModelSettings()
@@ -115,6 +126,11 @@ class TrainingSettings:
     saving: SavingSettings = SavingSettings()
     hub: HubSettings = HubSettings()
 
+    @property
+    def row(self) -> TaskSpec:
+        """Of the task: that of the table, or without what is for faces alone."""
+        return of_anything(self.task) if self.task_name else get_task(self.task)
+
     def resolved(self) -> "TrainingSettings":
         """These, with the defaults of their optimiser."""
         return replace(self, optimizer=self.optimizer.resolved())
@@ -123,6 +139,9 @@ class TrainingSettings:
         """Raise a ValueError where settings are out of range, or do not fit together."""
         for group in (self.data, self.losses, self.optimizer):
             group.check()
+        if self.task_name is not None:
+            check_task_name(self.task_name, "task_name")
+            of_anything(self.task)
         networks = self.losses.networks
         if self.data.faces.faces_dir and not (networks.identity_net and networks.recogniser):
             raise ValueError("--faces_dir needs --identity_net and --recogniser: photos have no w to learn from")

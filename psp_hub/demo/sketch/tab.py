@@ -1,6 +1,7 @@
 """The tab on which a drawing becomes a face."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -25,10 +26,32 @@ from psp_hub.demo.space import SHARED_GPU
 from psp_hub.model import PSPModel
 
 TITLE = "Sketch"
-TIP = "From the front, large, in the middle: hair, eyes, nose and mouth."
 SEED_HINT = "A drawing has no colours; this number picks them."
-LIVE_LABEL = "Live: a face after each stroke"
-VARIATIONS_TIP = "“Draw to face” adds the same drawing with the next seeds. Click one to see it large."
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a tab of drawings says, and the names of its parts.
+
+    Args:
+        name: of its parts, and of the folder of its examples, if it has some.
+        thing: that is drawn and painted.
+        tip: how it is best drawn.
+        endpoint: for programs.
+    """
+
+    name: str = "sketch"
+    thing: str = "face"
+    tip: str = "From the front, large, in the middle: hair, eyes, nose and mouth."
+    endpoint: str = "draw_to_face"
+
+    @property
+    def button(self) -> str:
+        return f"Draw to {self.thing}"
+
+
+def variations_tip(button: str) -> str:
+    return f"“{button}” adds the same with the next seeds. Click one to see it large."
 
 
 def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list[Any], results: Results) -> None:
@@ -50,10 +73,10 @@ def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list[An
     painted.success(after_setting, [live, *now], outputs, **options)
 
 
-def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
-    """Fill the tab of the drawings."""
+def add_sketch(model: PSPModel, demo: gr.Blocks, words: Words = Words()) -> Results:
+    """Fill a tab of drawings."""
     draw_to_face, draw_from_pad = face_makers(model)
-    files = example_files("sketch")
+    name, thing, files = words.name, words.thing, example_files(words.name)
 
     def choose_example(index: int) -> tuple[str, gr.Tabs]:
         return files[index], gr.Tabs(selected="upload")
@@ -62,33 +85,34 @@ def add_sketch(model: PSPModel, demo: gr.Blocks) -> Results:
         with gr.Column():
             with gr.Tabs() as tabs:
                 with gr.Tab("Draw", id="draw"):
-                    gr.Markdown(TIP)
+                    gr.Markdown(words.tip)
                     # Where a GPU is lent by the second, faces come when they are asked for.
-                    live = gr.Checkbox(not SHARED_GPU, label=LIVE_LABEL, container=False, elem_id="sketch-live")
-                    pad = add_pad("sketch-pad", live="#sketch-live input", face="#sketch-face")
-                    pad_button = gr.Button("Draw to face", variant="primary", size="lg")
+                    label = f"Live: a {thing} after each stroke"
+                    live = gr.Checkbox(not SHARED_GPU, label=label, container=False, elem_id=f"{name}-live")
+                    pad = add_pad(f"{name}-pad", live=f"#{name}-live input", face=f"#{name}-face")
+                    pad_button = gr.Button(words.button, variant="primary", size="lg")
                 with gr.Tab("Upload", id="upload"):
                     # Not gr.Image: it would decode the file before `open_image` can check it.
                     upload = gr.File(
-                        label="A drawing of a face", file_types=["image"], height=140, elem_id="sketch-upload"
+                        label=f"A drawing of a {thing}", file_types=["image"], height=140, elem_id=f"{name}-upload"
                     )
                     preview = gr.Image(show_label=False, buttons=[], visible=False, **PICTURE)
-                    upload_button = gr.Button("Draw to face", variant="primary", size="lg")
+                    upload_button = gr.Button(words.button, variant="primary", size="lg")
             examples = add_examples(files, "Or click an example")
-            settings = add_settings("sketch", "drawing", SEED_HINT)
+            settings = add_settings(name, "drawing", SEED_HINT)
         with gr.Column():
-            results = add_results("sketch", VARIATIONS_TIP, "The drawing, cleaned")
+            results = add_results(name, variations_tip(words.button), "The drawing, cleaned", thing)
 
     outputs, work = results.outputs, results.work
     # What programs send may have any name, or none: what it is shows when it is opened.
     sent, send = PictureFile(visible=False), gr.Button(visible=False)
-    send.click(draw_to_face, [sent, *settings], outputs, api_name="draw_to_face", **work)
+    send.click(draw_to_face, [sent, *settings], outputs, api_name=words.endpoint, **work)
     asked = upload_button.click(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
     drawn = pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
     upload.change(show_upload, upload, preview, **QUICK).failure(lambda: None, None, upload, **QUICK)
     chosen = examples.click(choose_example, examples, [upload, tabs], **QUICK)
     made = chosen.then(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
-    gr.on([pad_button.click, upload_button.click, examples.click], None, js=show_result("sketch-face"), **HIDDEN)
+    gr.on([pad_button.click, upload_button.click, examples.click], None, js=show_result(f"{name}-face"), **HIDDEN)
     # What is drawn now counts: faces of another drawing go at once, and no more of them come.
     pad.edit(None, None, cancels=[drawn, asked, made], **HIDDEN)
     pad.edit(None, None, results.gallery, js="() => []", **HIDDEN)
