@@ -112,13 +112,14 @@ class PairExamples:
     def __init__(self, folder: Path, count: int, maker: SourceMaker):
         self.store, self.maker = PairStore([folder]), maker
         self.positions = range(len(self.store))[-count:]
+        self.names = [str(self.store.indices[position]) for position in self.positions]
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __iter__(self) -> Iterator[Example]:
         for i, position in enumerate(self.positions):
-            yield self.maker.example(i, str(self.store.indices[position]), *self.store[position])
+            yield self.maker.example(i, self.names[i], *self.store[position])
 
 
 class PhotoExamples:
@@ -137,6 +138,8 @@ class PhotoExamples:
         self.sources = FolderPictures(sources, maker.task.input_kind) if sources else None
         everything = match(self.sources, self.photos) if sources else [(None, i) for i in range(len(self.photos))]
         self.positions = everything[-count:]
+        paths = (self.photos.paths[position] for _, position in self.positions)
+        self.names = [path.relative_to(self.photos.folder).as_posix() for path in paths]
         problems = find_problems(self.read, range(len(self.positions)), "photos").values()
         if problems:
             raise ValueError(f"{len(problems)} pictures cannot be used: {listed(list(problems))}")
@@ -145,9 +148,8 @@ class PhotoExamples:
         return len(self.positions)
 
     def __iter__(self) -> Iterator[Example]:
-        for i, (_, position) in enumerate(self.positions):
+        for i, name in enumerate(self.names):
             image, source = self.read(i)
-            name = self.photos.paths[position].relative_to(self.photos.folder).as_posix()
             yield self.maker.example(i, name, image) if source is None else Example(name, source, image)
 
     def read(self, i: int) -> tuple[Tensor, Tensor | None]:

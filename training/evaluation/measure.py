@@ -26,10 +26,14 @@ class Measurement(NamedTuple):
 
 
 class Answers:
-    """The pictures that one method answered, as the networks see them."""
+    """The pictures that one method answered, as the networks see them.
 
-    def __init__(self, networks: MetricNetworks, task: str):
-        self.networks, self.task = networks, task
+    Args:
+        layout: look at their label maps whatever the task is; by default for segmentation.
+    """
+
+    def __init__(self, networks: MetricNetworks, task: str, layout: bool = False):
+        self.networks, self.task, self.layout = networks, task, layout or task == "segmentation"
         self.figures: list[dict[str, float]] = []
         self.vectors: list[Tensor] = []
         self.features: list[Tensor] = []
@@ -42,7 +46,7 @@ class Answers:
             self.vectors.append(self.networks.recogniser.embed(batch)[0].cpu())
         if self.networks.features:
             self.features.append(self.networks.features(batch)[0].cpu())
-        if self.networks.parser and self.task == "segmentation":
+        if self.networks.parser and self.layout:
             self.labels.append(self.networks.parser(batch)[0].argmax(dim=0).to(torch.uint8).cpu())
 
     def add(self, image: Tensor, example: Example, device: torch.device) -> None:
