@@ -5,6 +5,7 @@
 MODEL is a starter's name, a saved folder or a repository on the Hub; DATA is a folder of photos or a store of pairs.
 The inputs of the task are made from the pictures, or read from --source_dir. Written: report.json, and for each set
 a table with a row for every picture (CSV) and a picture with inputs, targets and outputs above each other.
+For frontalization, how far the most turned faces are turned before and after.
 For sketch, figures by kind of drawing: those made from the pictures; --drawings_dir, by artists; --untrained_drawings,
 by people who cannot draw, of whom each drawing says what the answer has to show.
 With --refinement_steps, the answers for some faces are also refined, with --optimization_steps these are found by
@@ -156,7 +157,7 @@ def main(settings: EvaluationSettings) -> dict:
     model = load_model(settings.model).to(device)
     task = task_of(settings, model)
     networks = settings.networks
-    if task == "segmentation":
+    if task in ("segmentation", "frontalization"):
         networks = replace(networks, parser=networks.parser or PARSER)
     if settings.comparison.refinement_steps:
         check_refinable(task)

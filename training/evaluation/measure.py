@@ -14,6 +14,7 @@ from training.evaluation.examples import Example, Examples
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.metrics import frechet_distance, identity, masked_error, psnr, squared_error
 from training.evaluation.segmentation import confusion, segmentation_figures
+from training.evaluation.yaw import turned_figures, yaws
 from training.losses import WError
 
 
@@ -157,6 +158,9 @@ class Measuring:
             self.rows[-1]["factor"] = example.factor
         if example.w is not None:
             self.add_w_error(ws, example.w)
+        if self.task == "frontalization" and self.networks.parser:
+            pictures = torch.stack([example.input, output]).to(self.model.device)
+            self.rows[-1] |= zip(("yaw_input", "yaw"), yaws(pictures, self.networks.parser).tolist(), strict=True)
         if self.task == "segmentation":
             self.truth.append(example.input.argmax(dim=0).to(torch.uint8))
         self.targets.look(example.image.to(self.model.device))
@@ -191,6 +195,8 @@ class Measuring:
             row |= self.outputs.figures[i]
             for name, answers in self.others.items():
                 row |= {f"{name}: {figure}": value for figure, value in answers.figures[i].items()}
+        if "yaw" in self.rows[0]:
+            report["turned"] = turned_figures(self.rows)
         return report
 
 

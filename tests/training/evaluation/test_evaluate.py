@@ -153,7 +153,7 @@ def test_positional_arguments_and_the_models_own_task(model_dir, pairs_dir, tmp_
 EXTRA_FIGURES = {
     "super-resolution": {"consistency_psnr", "bicubic"},
     "inpainting": {"mse_missing", "mse_known", "nearest_colour", "pasted"},
-    "frontalization": {"asymmetry"},
+    "frontalization": {"asymmetry", "turned"},
     "segmentation": {"labels"},
 }
 
