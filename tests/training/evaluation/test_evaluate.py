@@ -1,10 +1,8 @@
-"""training/evaluate.py: figures and pictures of tiny models."""
+"""training/evaluate.py with tiny models: its report, its inputs, and what it refuses."""
 
 import csv
-import dataclasses
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from psp_hub import PSPConfig, PSPModel
-from psp_hub.encoder import PSPEncoder
+from psp_hub import PSPModel
 from psp_hub.face_parser import FaceParser
-from psp_hub.generators import load_generator
-from psp_hub.images.face_classes import CLASS_NAMES
-from psp_hub.images.label_maps import labels_to_image
-from psp_hub.images.preprocessing import tensor_to_images
-from psp_hub.tasks import TASKS, get_task
+from psp_hub.tasks import TASKS
 from training.data.pairs import PairStore
 from training.evaluate import load_sets, main, parse_args
-from training.evaluation.examples import Example, PhotoExamples, SourceMaker
-from training.evaluation.measure import label_figures, measure, translate
+from training.evaluation.examples import SourceMaker
 from training.evaluation.metric_networks import MetricNetworks
-from training.evaluation.report import save_grid
-from training.networks.mobilefacenet import FaceRecogniser
-from training.run.validation import visible
 
 PICTURE_FIGURES = {"mse", "psnr"}
+
 IDENTITY_FIGURES = {"identity_matched", "identity_shuffled", "rank_1"}
+
 NO_NETWORKS = MetricNetworks()
 
 
@@ -49,27 +40,6 @@ def arguments(model_dir, pairs_dir, faces_dir, recogniser_file, tmp_path):
 @pytest.fixture(scope="module")
 def model(model_dir) -> PSPModel:
     return PSPModel.from_pretrained(model_dir)
-
-
-@pytest.fixture(scope="module")
-def task_model(generator_dir, tmp_path_factory) -> Callable[[str], Path]:
-    """Function of a task's name: a saved tiny model for it."""
-
-    def make(task: str) -> Path:
-        folder = tmp_path_factory.mktemp(task)
-        sizes = {"stem_width": 16, "stem_stride": 8, "stage_widths": (16, 16, 16), "stage_depths": (1, 1, 1)}
-        sizes |= {"stage_strides": (1, 2, 2), "pyramid_width": 8, "base_width": 4, "head_widths": (8, 8, 8)}
-        row = TASKS[task]
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            encoder = PSPEncoder(in_channels=row.in_channels, num_ws=8, w_dim=32, **sizes)
-            for parameter in encoder.heads.parameters():
-                if not parameter.any():
-                    torch.nn.init.normal_(parameter, std=0.1)
-        PSPModel(encoder, load_generator(generator_dir), PSPConfig(task, row.input_kind)).save_pretrained(folder)
-        return folder
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -209,67 +179,6 @@ def test_factors_of_super_resolution_are_told_apart(task_model, pairs_dir, tmp_p
     assert min(exact) > 50  # but for rounding to bytes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("task", "options"), [("inversion", []), ("super-resolution", ["--factors", "4"])])
-def test_refinement_beside_the_encoder(task_model, faces_dir, tmp_path, capsys, task, options):
-    folder = task_model(task)
-    options = [*options, "--refinement_steps", "2", "0", "--num_optimized", "1", "--output_dir", str(tmp_path)]
-    report = main(parse_args([str(folder), str(faces_dir), "--num_faces", "1", *options]))["optimization"]
-    methods = ["mean_face", "encoder", "refined 2", "refined 0"]
-    assert list(report) == ["set", "count", "steps", "loss", *methods]
-    assert report["refined 0"]["mse"] == report["encoder"]["mse"] and report["refined 2"]["seconds"] > 0
-    model, maker = PSPModel.from_pretrained(folder), SourceMaker(get_task(task), 1234, factors=[4])
-    (example,) = PhotoExamples(faces_dir, 1, maker)
-    factor = 4 if task == "super-resolution" else None
-    images = at_256(model.decode(model.refine(example.input[None], steps=2, factor=factor)))
-    assert report["refined 2"]["mse"] == pytest.approx((images[0] - example.image).square().mean().item(), rel=1e-4)
-    table = capsys.readouterr().out.splitlines()[-4:]
-    assert [line.split()[0] for line in table] == ["mean_face", "encoder", "refined", "refined"]
-
-
-def test_other_models_beside_the_encoder(task_model, faces_dir, tmp_path):
-    folder = task_model("inversion")
-    other = PSPModel.from_pretrained(folder)
-    with torch.no_grad():
-        other.encoder.heads.base.linear.bias += 0.5
-    other.save_pretrained(tmp_path / "other")
-    options = ["--num_faces", "1", "--output_dir", str(tmp_path), "--other_models"]
-    same, moved = str(folder), str(tmp_path / "other")
-    report = main(parse_args([same, str(faces_dir), *options, moved, same]))["optimization"]
-    assert list(report)[4:] == ["mean_face", "encoder", moved, same]
-    assert report[same]["mse"] == report["encoder"]["mse"] != report[moved]["mse"]
-    with pytest.raises(ValueError, match="takes other inputs than"):
-        main(parse_args([same, str(faces_dir), *options, str(task_model("inpainting"))]))
-
-
-def test_what_is_not_refined_is_told_before_the_measuring(model_dir, faces_dir, tmp_path):
-    options = ["--refinement_steps", "2", "--output_dir", str(tmp_path / "report")]
-    with pytest.raises(ValueError, match="sketch cannot be refined"):
-        main(parse_args([str(model_dir), str(faces_dir), *options]))
-    assert not (tmp_path / "report").exists()
-
-
-@pytest.mark.slow
-def test_optimisation_beside_the_encoder(model_dir, faces_dir, recogniser_file, tmp_path, capsys):
-    options = ["--optimization_steps", "12", "--num_optimized", "2", "--optimization_starts", "mean_face", "encoder"]
-    options += ["--recogniser", str(recogniser_file), "--output_dir", str(tmp_path)]
-    report = main(parse_args([str(model_dir), str(faces_dir), "--num_faces", "2", *options]))["optimization"]
-    methods = ["mean_face", "encoder", "w", "w+", "w from the encoder", "w+ from the encoder"]
-    assert list(report) == ["set", "count", "steps", "loss", *methods]
-    assert (report["set"], report["count"], report["steps"], report["loss"]) == ("faces", 2, 12, "mse")
-    for name in methods:
-        assert report[name].keys() == {"mse", "psnr", "identity", "seconds"}
-    assert report["w+"]["mse"] < report["w"]["mse"] < report["mean_face"]["mse"]
-    assert report["w+ from the encoder"]["mse"] < report["encoder"]["mse"]
-    assert report["mean_face"]["seconds"] == 0 and report["encoder"]["seconds"] < report["w"]["seconds"]
-    table = capsys.readouterr().out.splitlines()[-7:]
-    assert table[0].split() == ["mse", "psnr", "identity", "seconds"]
-    for line, name in zip(table[1:], methods, strict=True):
-        assert line.split()[: len(name.split())] == name.split()
-        assert [float(value) for value in line.split()[-4:]] == pytest.approx(list(report[name].values()), rel=1e-3)
-    assert Image.open(tmp_path / "optimization.png").size == (2 * 256, 8 * 256)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -333,123 +242,3 @@ def test_the_last_pairs_and_photos_are_used(arguments, pairs_dir):
     assert [example.name for example in faces] == ["e.PNG", "f.png"] and faces[0].w is None
     assert len(every["faces"]) == 6
     assert all(torch.equal(a.image, b.image) for a, b in zip(faces, list(every["faces"])[4:], strict=True))
-
-
-@pytest.mark.parametrize("task", ["sketch", "super-resolution", "inpainting", "frontalization"])
-def test_inputs_depend_on_seed_and_position(task, pairs_dir):
-    image = PairStore([pairs_dir])[0][0]
-
-    def inputs(seed):
-        maker = SourceMaker(TASKS[task], seed)
-        return torch.stack([maker.example(i, "", image).input for i in range(6)])
-
-    first = inputs(1)
-    assert first.shape == (6, TASKS[task].in_channels, 256, 256)
-    assert torch.equal(inputs(1), first) and not torch.equal(inputs(2), first)
-    assert not torch.equal(first[:1].expand_as(first), first)
-
-
-def test_super_resolution_is_made_again_in_the_same_way(pairs_dir):
-    row = dataclasses.replace(
-        TASKS["super-resolution"],
-        source_options={"factors": (4, 8), "blur_share": 1.0, "jpeg_share": 1.0},
-    )
-    image = PairStore([pairs_dir])[0][0]
-    for i in range(3):
-        example = SourceMaker(row, 5).example(i, "", image)
-        assert example.factor in (4, 8)
-        assert torch.equal(example.remake(image), example.input)
-        assert not torch.equal(example.remake(image.flip(-1)), example.input)
-
-
-def test_translate_is_one_run_of_the_model(model):
-    inputs = torch.rand(2, 1, 256, 256)
-    with torch.no_grad():
-        expected = model(inputs)
-        for i in range(2):
-            output, ws, seconds = translate(model, inputs[i])
-            torch.testing.assert_close(ws, expected.ws[i : i + 1])
-            assert output.shape == (3, 256, 256) and output.abs().max() <= 1
-            assert at_256(expected.images[i : i + 1])[0].allclose(output, atol=1e-5)
-            assert seconds.keys() == {"encoder", "generator"} and min(seconds.values()) > 0
-
-
-def test_measure_against_a_loop(model, pairs_dir, recogniser_file):
-    store, recogniser = PairStore([pairs_dir]), FaceRecogniser.from_file(recogniser_file)
-    examples = [Example(str(i), torch.rand(1, 256, 256), *store[i]) for i in range(3)]
-    mse, own, mean_own = [], [], []
-    mean = at_256(model.generator.synthesis(model.generator.w_avg.expand(1, 8, -1)))
-    report, rows, shown = measure(model, "sketch", examples, MetricNetworks(recogniser=recogniser), num_shown=2)
-    with torch.no_grad():
-        for example in examples:
-            output = at_256(model(example.input[None]).images)
-            mse.append((output - example.image).square().mean().item())
-            wanted = recogniser(example.image[None])[0]
-            own.append(float(recogniser(output)[0] @ wanted))
-            mean_own.append(float(recogniser(mean)[0] @ wanted))
-    assert [row["mse"] for row in rows] == pytest.approx(mse) and report["mse"] == pytest.approx(np.mean(mse))
-    assert report["identity_matched"] == pytest.approx(np.mean(own), abs=1e-5)
-    assert report["mean_face"]["identity_matched"] == pytest.approx(np.mean(mean_own), abs=1e-5)
-    assert [example.name for example, _ in shown] == ["0", "1"]
-
-
-def at_256(images):
-    return torch.nn.functional.interpolate(images, size=256, mode="bilinear").clamp(-1, 1)
-
-
-def test_w_error_of_the_mean_face_is_1(model, pairs_dir, monkeypatch):
-    store = PairStore([pairs_dir])
-    examples = [Example(str(i), torch.rand(1, 256, 256), *store[i]) for i in range(2)]
-    mean = model.generator.w_avg.expand(1, 8, -1)
-    monkeypatch.setattr(type(model), "encode", lambda self, images: mean)
-    report = measure(model, "sketch", examples, NO_NETWORKS).report
-    assert report["w_error"] == pytest.approx(1) and report["mse"] == report["mean_face"]["mse"]
-    exact = iter([example.w.expand(1, 8, -1) for example in examples])
-    monkeypatch.setattr(type(model), "encode", lambda self, images: next(exact))
-    assert measure(model, "sketch", examples, NO_NETWORKS).report["w_error"] == pytest.approx(0, abs=1e-9)
-
-
-@pytest.mark.parametrize(("count", "size"), [(3, (3, 3)), (8, (8, 3)), (11, (8, 6)), (40, (8, 15))])
-def test_grid(tmp_path, count, size):
-    inputs, images = torch.full((count, 3, 4, 4), -1.0), torch.full((count, 3, 4, 4), 0.5)
-    outputs = torch.linspace(-1, 1, count)[:, None, None, None].expand(-1, 3, 4, 4)
-    save_grid([inputs, images, outputs], tmp_path / "grid.png")
-    grid = np.asarray(Image.open(tmp_path / "grid.png"))
-    assert grid.shape == (size[1] * 4, size[0] * 4, 3)
-    assert (grid[:4, :12] == 0).all() and (grid[4:8, :12] == 191).all() and (grid[8:12, :4] == 0).all()
-    if count == 11:
-        assert (grid[12:, 12:] == 255).all()  # the last row is filled up with white
-
-
-def test_inputs_as_pictures():
-    labels = torch.tensor([[0, 1], [13, 18]])
-    one_hot = torch.nn.functional.one_hot(labels, 19).permute(2, 0, 1)[None].float()
-    official = np.asarray(labels_to_image(labels).convert("RGB"))
-    assert np.array_equal(np.asarray(tensor_to_images(visible(one_hot))[0]), official)
-    drawing = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
-    assert visible(drawing).tolist() == [[[[-1, 1]]] * 3]
-    masked = torch.rand(2, 4, 3, 3)
-    assert torch.equal(visible(masked), masked[:, :3]) and torch.equal(visible(masked[:, :3]), masked[:, :3])
-
-
-def test_label_figures_against_a_loop():
-    rng = torch.Generator().manual_seed(0)
-    answers, truth = (list(torch.randint(0, 4, (3, 6, 6), generator=rng).to(torch.uint8)) for _ in range(2))
-    answers[0][:4], answers[1][:5] = truth[0][:4], truth[1][:5]
-
-    def naive(wanted):
-        hits = sum((a == t).sum().item() for a, t in zip(answers, wanted, strict=True))
-        iou = {}
-        for i in range(4):
-            both = sum(((a == i) & (t == i)).sum().item() for a, t in zip(answers, wanted, strict=True))
-            either = sum(((a == i) | (t == i)).sum().item() for a, t in zip(answers, wanted, strict=True))
-            iou[CLASS_NAMES[i]] = round(both / either, 4)
-        return hits / (3 * 36), iou
-
-    figures = label_figures(answers, truth)
-    accuracy, iou = naive(truth)
-    assert figures["pixel_accuracy"] == pytest.approx(accuracy) and figures["iou"] == iou
-    assert figures["mean_iou"] == pytest.approx(np.mean(list(iou.values())), abs=1e-4)
-    accuracy, iou = naive([truth[1], truth[2], truth[0]])
-    assert figures["shuffled"]["pixel_accuracy"] == pytest.approx(accuracy)
-    assert figures["shuffled"]["mean_iou"] == pytest.approx(np.mean(list(iou.values())), abs=1e-4)

@@ -1,0 +1,219 @@
+"""The tab of photos: its endpoints, and the tab in a browser."""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from playwright.sync_api import Page
+
+from psp_hub import PSPModel
+from psp_hub.demo.page import LAUNCH_OPTIONS
+from psp_hub.demo.photo.tab import add_photo
+from psp_hub.latents_file import load_latents
+from tests.browser import drag, open_accordion, open_page, serve
+from tests.photo_faces import CHILD, GAPPED, TINY, scene
+
+
+@pytest.mark.slow
+def test_api(models, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    with gr.Blocks() as demo:
+        add_photo(models, demo)
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
+    try:
+        client = Client(url, verbose=False, download_files=tmp_path / "results")
+        endpoints = client.view_api(return_format="dict")["named_endpoints"]
+        names = {name: [one["parameter_name"] for one in end["parameters"]] for name, end in endpoints.items()}
+        common = ["seed", "variations", "strength", "likeness", "steps", "face", "paste_back"]
+        assert names == {
+            "/reconstruct": ["photo", *common],
+            "/upscale": ["photo", *common],
+            "/fill_in": ["photo", "mask", "keep", *common],
+        }
+
+        face, gallery, seen, latents = client.predict(photo=handle_file(CHILD), variations=1, api_name="/reconstruct")
+        assert (len(gallery), Image.open(face).size, Image.open(seen).size) == (1, (64, 64), (1024, 1024))
+        assert load_latents(latents).ws.shape == (1, 8, 32)
+        refined = client.predict(photo=handle_file(CHILD), steps=3, api_name="/reconstruct")[3]
+        assert not load_latents(refined).ws.equal(load_latents(latents).ws)
+        assert len(client.predict(photo=handle_file(TINY), variations=2, api_name="/upscale")[1]) == 2
+        defaults = {name: end["parameters"][-3]["parameter_default"] for name, end in endpoints.items()}
+        assert defaults == {"/reconstruct": 0, "/upscale": 20, "/fill_in": 0}
+
+        photo = scene(tmp_path / "photo.png", (300, 60, 120), (400, 460, 120))
+        pasted = [
+            Image.open(client.predict(photo=handle_file(tmp_path / "photo.png"), **typed, api_name="/reconstruct")[0])
+            for typed in ({"paste_back": True}, {"paste_back": True, "face": 1})
+        ]
+        for picture, changed in zip(pasted, ((False, True), (True, False)), strict=True):
+            different = (np.asarray(photo) != np.asarray(picture.convert("RGB"))).any(axis=-1)
+            assert (different[:, :450].any(), different[:, 450:].any()) == changed
+        with pytest.raises(AppError, match="There are 2 faces in this photo; got number 3"):
+            client.predict(photo=handle_file(tmp_path / "photo.png"), face=3, api_name="/reconstruct")
+
+        Image.new("L", (256, 256)).save(tmp_path / "nothing.png")
+        mask = Image.open(GAPPED).getchannel("A").point(lambda value: 255 - value)
+        mask.save(tmp_path / "mask.png")
+        by_mask, by_alpha = (
+            client.predict(photo=handle_file(GAPPED), mask=file, api_name="/fill_in")[0]
+            for file in (handle_file(tmp_path / "mask.png"), None)
+        )
+        assert Path(by_mask).read_bytes() == Path(by_alpha).read_bytes()
+        for arguments, message in (
+            ({"photo": handle_file(CHILD), "mask": None}, "There is nothing to fill in"),
+            (
+                {"photo": handle_file(CHILD), "mask": handle_file(tmp_path / "nothing.png")},
+                "The mask is black all over",
+            ),
+            ({"photo": None, "mask": None}, "There is no photo yet"),
+        ):
+            with pytest.raises(AppError, match=message):
+                client.predict(**arguments, api_name="/fill_in")
+    finally:
+        demo.close(verbose=False)
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def arguments(models: dict[str, PSPModel], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of app.py: the three models."""
+    folder = tmp_path_factory.mktemp("models")
+    for task, model in models.items():
+        model.save_pretrained(folder / task)
+    return [part for task in models for part in ("--model", str(folder / task))]
+
+
+class Tab:
+    """What a person does on the tab."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        page.set_default_timeout(180_000)  # one busy core is enough
+        self.face = page.locator("#photo-face img.after")
+        self.variations = page.locator("#photo-gallery .thumbnail-item img")
+        page.get_by_role("tab", name="Photo").click()
+
+    def expect_message(self, text: str) -> None:
+        toast = self.page.get_by_test_id("toast-body")
+        toast.filter(has_text=text).wait_for()
+        toast.get_by_test_id("toast-close").evaluate_all(
+            "all => all.forEach(button => button.click())"
+        )  # if still there
+        toast.wait_for(state="detached")
+
+    def upload(self, path: Path) -> None:
+        self.page.locator("#photo-upload input[type=file]").set_input_files(path)
+
+    def load(self, path: Path) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.get_by_role("button", name="Load numbers").click()
+        chooser.value.set_files(path)
+
+    def wait(self, condition: str) -> None:
+        self.page.wait_for_function(condition)
+
+    def answer(self, act: Callable[[], None]) -> bytes:
+        """The face that comes when something is done, once all of it is there."""
+        before = self.face.get_attribute("src") if self.face.count() else ""
+        act()
+        self.wait(f"(document.querySelector('#photo-face img.after')?.src ?? '{before}') !== '{before}'")
+        return self.shown()
+
+    def shown(self) -> bytes:
+        self.wait("document.querySelector('#photo-status .wrap').classList.contains('hide')")
+        return self.page.request.get(self.face.get_attribute("src"), max_retries=3).body()
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def choose(self, name: str) -> None:
+        self.page.get_by_role("radio", name=name, exact=True).click()
+
+
+@pytest.mark.slow
+def test_a_person_with_a_photo(arguments, tmp_path):
+    environment, log = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}, tmp_path / "log.txt"
+    (tmp_path / "notes.png").write_text("not a picture")
+    with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
+        tab = Tab(page)
+
+        def shoot(name: str) -> None:
+            page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+
+        tab.press("Rebuild the face")
+        tab.expect_message("There is no photo yet.")
+        tab.upload(tmp_path / "notes.png")
+        tab.expect_message("notes.png is not a picture")
+        tab.upload(CHILD)
+        page.locator("#photo-seen img").wait_for()
+        first = tab.answer(lambda: tab.press("Rebuild the face"))
+        assert Image.open(io.BytesIO(first)).size == (64, 64) and tab.variations.count() == 0
+        shoot("reconstruct")
+
+        divider, figure = page.locator("#photo-face input"), page.locator("#photo-face figure")
+        divider.focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowRight")
+        assert figure.get_attribute("style") == "--at: 52%;"
+        box = figure.bounding_box()
+        page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["width"])
+        assert 20 < float(divider.input_value()) < 30
+
+        back = tab.answer(page.get_by_label("Put the face back in the photo").click)
+        with Image.open(CHILD) as photo:
+            assert Image.open(io.BytesIO(back)).size == photo.size and back != first
+        assert tab.answer(page.get_by_label("Put the face back in the photo").click) == first
+
+        tab.press("New variations")
+        tab.variations.nth(3).wait_for()
+        assert tab.shown() == first
+
+        open_accordion(page, "Closer to the photo")
+        page.get_by_label("number input for Number of steps").fill("100")
+        tab.press("Refine")
+        page.get_by_text("of 100, about").first.wait_for()
+        tab.press("Stop")
+        assert tab.shown() == first, "what was there stays"
+        page.get_by_label("number input for Number of steps").fill("5")
+        refined = tab.answer(lambda: tab.press("Refine"))
+        assert refined != first
+
+        page.get_by_role("button", name="Keep this face for later").click()
+        with page.expect_download() as download:
+            page.locator("#photo-download").click()
+        download.value.save_as(tmp_path / "face.safetensors")
+        assert tab.answer(lambda: tab.press("Rebuild the face")) == first
+        assert tab.answer(lambda: tab.load(tmp_path / "face.safetensors")) == refined
+
+        tab.choose("Fill in")
+        page.locator("#photo-pad canvas").first.wait_for()
+        tab.press("Fill in")
+        tab.expect_message("Nothing is painted over yet")
+        page.wait_for_timeout(1000)
+        drag(page, page.locator("#photo-pad canvas").first, [(0.3, 0.7), (0.7, 0.7)])
+        filled = tab.answer(lambda: tab.press("Fill in"))
+        tab.variations.nth(3).wait_for()
+        shoot("fill-in")
+        keep = page.get_by_label("Keep the rest of the photo as it is")
+        assert tab.answer(keep.click) != filled
+
+        tab.choose("Upscale")
+        page.get_by_text("16 to 64 pixels").wait_for()
+        tab.answer(page.locator(".gallery-item:visible").first.click)
+        page.get_by_text("The picture is small and square").wait_for()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+        shoot("phone")
+        tab.press("Edit this face")
+        page.locator("#mix-face img").wait_for()
+        assert "Traceback" not in log.read_text()
+    assert troubles == []
