@@ -26,10 +26,10 @@ from psp_hub.model import PSPModel, load_model
 from psp_hub.refinement import check_refinable
 from psp_hub.tasks import get_task, is_of_faces, of_anything
 from training.evaluation.attributes import AttributeReader
-from training.evaluation.compare import compare, optimization_loss
-from training.evaluation.examples import Example, Examples, PairExamples, PhotoExamples, SourceMaker
+from training.evaluation.comparison import compare_methods, optimization_loss
+from training.evaluation.examples import Example, ExampleSet, PairExamples, PhotoExamples, SourceMaker
+from training.evaluation.figures import measure_examples
 from training.evaluation.kinds import Answered, ArtistExamples, measure_artists, measure_untrained
-from training.evaluation.measure import measure
 from training.evaluation.metric_networks import MetricNetworks, load_metric_networks
 from training.evaluation.report import GRID_COLUMNS, as_table, save_grid, save_table
 from training.evaluation.strokes import read_drawings
@@ -69,7 +69,7 @@ def task_of(settings: EvaluationSettings, model: PSPModel) -> str:
 
 def load_sets(
     settings: EvaluationSettings, task: str, networks: MetricNetworks, of_faces: bool = True
-) -> dict[str, Examples]:
+) -> dict[str, ExampleSet]:
     """The pictures to measure on, by the name of their part of the report."""
     row = get_task(task) if of_faces else of_anything(task)
     detector = (
@@ -78,7 +78,7 @@ def load_sets(
         else None
     )
     maker = SourceMaker(row, settings.seed, detector, networks.parser, settings.drawing_style, settings.factors)
-    sets: dict[str, Examples] = {}
+    sets: dict[str, ExampleSet] = {}
     if settings.pairs_dir:
         sets["pairs"] = PairExamples(settings.pairs_dir, settings.num_pairs, maker)
     if settings.faces_dir:
@@ -86,9 +86,9 @@ def load_sets(
     return sets
 
 
-def measure_set(model: PSPModel, task: str, examples: Examples, networks: MetricNetworks, stem: Path) -> dict:
+def measure_set(model: PSPModel, task: str, examples: ExampleSet, networks: MetricNetworks, stem: Path) -> dict:
     """The report of one set; STEM.csv and STEM.png are written."""
-    measured = measure(model, task, examples, networks, SHOWN)
+    measured = measure_examples(model, task, examples, networks, SHOWN)
     save_table(measured.rows, stem.with_suffix(".csv"))
     shown, outputs = zip(*measured.shown, strict=True)
     save_columns(shown, [torch.stack(outputs)], stem.with_suffix(".png"))
@@ -120,8 +120,8 @@ def save_answered(answered: Answered, stem: Path) -> None:
     save_grid([visible(answered.inputs), *answered.pictures], stem.with_suffix(".png"))
 
 
-def compare_methods(
-    settings: EvaluationSettings, model: PSPModel, task: str, examples: Examples, networks: MetricNetworks
+def measure_methods(
+    settings: EvaluationSettings, model: PSPModel, task: str, examples: ExampleSet, networks: MetricNetworks
 ) -> dict:
     """The report of encoder, refinement and optimisation on the first pictures; optimization.png is written."""
     first = list(islice(examples, settings.comparison.num_optimized))
@@ -135,7 +135,7 @@ def compare_methods(
     for name, other in others.items():
         if other.in_channels != model.in_channels:
             raise ValueError(f"{name} takes other inputs than {settings.model}: it is no model of {task}")
-    compared = compare(model, task, first, networks, *options, others)
+    compared = compare_methods(model, task, first, networks, *options, others)
     save_columns(first, list(compared.pictures.values()), settings.output_dir / "optimization.png")
     facts = {
         "count": len(first),
@@ -174,7 +174,7 @@ def main(settings: EvaluationSettings) -> dict:
     report |= measure_drawn(settings, model, networks)
     if settings.comparison.given:
         name, examples = list(sets.items())[-1]  # photos, if there are some
-        report["optimization"] = {"set": name} | compare_methods(settings, model, task, examples, networks)
+        report["optimization"] = {"set": name} | measure_methods(settings, model, task, examples, networks)
     (settings.output_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
     if "optimization" in report:

@@ -19,7 +19,7 @@ RED_GREEN_BLUE = (0.299, 0.587, 0.114)
 GREY_SHARE = 0.3
 
 
-def draw(
+def draw_photo(
     image: Tensor,
     rng: np.random.Generator,
     line_art: Tensor | None = None,
@@ -27,7 +27,7 @@ def draw(
     line_art_share: float = LINE_ART_SHARE,
     of_heads: bool = True,
 ) -> Tensor:
-    """Make one drawing.
+    """Make one drawing of a photo.
 
     Args:
         image: the photo, [3, H, W] in [-1, 1].

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
-from training.data.drawings import draw, draw_gently
+from training.data.drawings import draw_gently, draw_photo
 from training.data.painted_maps import one_hot, paint
 from training.settings.data import LINE_ART_SHARE
 from training.strokes import Facts, write_drawing
@@ -56,7 +56,7 @@ def drawing(
     """
     if isinstance(hint, Facts):
         return write_drawing(hint, rng)
-    return (draw_gently if gentle else draw)(image, rng, hint, line_art_share=line_art_share, of_heads=of_heads)
+    return (draw_gently if gentle else draw_photo)(image, rng, hint, line_art_share=line_art_share, of_heads=of_heads)
 
 
 def labels(image: Tensor, rng: np.random.Generator, hint: Tensor | None = None, gentle: bool = False) -> Tensor:

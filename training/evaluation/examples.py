@@ -12,7 +12,7 @@ from torch import Tensor
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.folder import listed
 from psp_hub.tasks import TaskSpec
-from training.data.drawings import draw
+from training.data.drawings import draw_photo
 from training.data.folders import FolderPictures, find_problems, match, read, read_photo
 from training.data.painted_maps import one_hot
 from training.data.pairs import PairStore
@@ -42,8 +42,8 @@ class Example:
     remake: Callable[[Tensor], Tensor] | None = None
 
 
-class Examples(Protocol):
-    """A row of examples, made when they are asked for."""
+class ExampleSet(Protocol):
+    """Examples in their order, each made when it is asked for."""
 
     def __len__(self) -> int: ...
 
@@ -87,7 +87,9 @@ class SourceMaker:
             return Example(name, remake(image), image, w, factor, remake)
         if self.task.source == "drawing":
             lines = self.detector(image[None])[0] if self.detector else None
-            return Example(name, draw(image, rng, lines, self.drawing_style, **self.task.source_options), image, w)
+            return Example(
+                name, draw_photo(image, rng, lines, self.drawing_style, **self.task.source_options), image, w
+            )
         if self.task.source == "labels":
             return Example(name, self.labels(image), image, w)
         return Example(name, SOURCES[self.task.source](image, rng, **self.task.source_options), image, w)

@@ -17,7 +17,7 @@ from psp_hub.model import PSPModel
 from training.evaluation.artists import Artists
 from training.evaluation.attributes import AttributeReader
 from training.evaluation.examples import Example
-from training.evaluation.measure import measure, translate
+from training.evaluation.figures import measure_examples, translate
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.strokes import ATTRIBUTES, StrokeDrawing
 
@@ -64,12 +64,12 @@ def measure_artists(
     """Figures of drawings by artists.
 
     Returns:
-        The report has all figures of `measure` against the photos; then, for `gender` and `smile`, how often the
+        The report has all figures of `measure_examples` against the photos; then, for `gender` and `smile`, how often the
         answer agrees with what is known of the photo, and how often the photo itself does (what the reader cannot
         tell); and for glasses, which only the reader tells: how many photos have them, the share of their answers
         that do (`found`), and that of the others (`elsewhere`).
     """
-    measured = measure(model, "sketch", examples, networks, num_shown=len(examples))
+    measured = measure_examples(model, "sketch", examples, networks, num_shown=len(examples))
     answers, photos = [], []
     for example, output in measured.shown:
         both = torch.stack([output, example.image]).to(model.device)

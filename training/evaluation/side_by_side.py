@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.evaluation.examples import Example, Examples
-from training.evaluation.measure import Answers
+from training.evaluation.figures import MethodFigures
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.systems import System
 from training.run.validation import visible
@@ -38,7 +38,7 @@ class Column:
     """All that one system answered."""
 
     def __init__(self, system: System, task: str, networks: MetricNetworks):
-        self.system, self.answers = system, Answers(networks, task, layout=True)
+        self.system, self.answers = system, MethodFigures(networks, task, layout=True)
         self.distance = next(iter(networks.distances.values()), None)
         self.pictures: list[Tensor] = []
         self.seconds: list[float] = []
@@ -55,7 +55,7 @@ class Column:
         if varied is not None:
             self.spread.append(diversity(varied.to(device), self.distance))
 
-    def figures(self, targets: Answers, truth: list[Tensor]) -> Figures:
+    def figures(self, targets: MethodFigures, truth: list[Tensor]) -> Figures:
         return chosen(self.answers.summary(targets, truth)) | {
             "diversity": statistics.fmean(self.spread) if self.spread else None,
             "seconds": statistics.median(self.seconds) if self.seconds else None,
@@ -88,11 +88,11 @@ def compare_systems(
         (mean distance of two variations of one input), `seconds` (median) and `parameters`.
     """
     columns = {name: Column(system, task, networks) for name, system in systems.items()}
-    targets, truth = Answers(networks, task, layout=True), []
+    targets, truth = MethodFigures(networks, task, layout=True), []
     kept: list[tuple[str, Tensor, Tensor]] = []  # name, input, target: an input as it is may have 19 channels
     for i, example in enumerate(tqdm(examples, desc="comparing", unit="input")):
         kept.append((example.name, visible(example.input[None].float())[0], example.image))
-        targets.look(example.image.to(device))
+        targets.embed(example.image.to(device))
         if task == "segmentation":
             truth.append(example.input.argmax(dim=0).to(torch.uint8))
         for column in columns.values():
@@ -113,7 +113,7 @@ def diversity(variations: Tensor, distance: Callable[[Tensor, Tensor], Tensor]) 
 
 
 def chosen(summary: dict) -> Figures:
-    """The figures of the table, from all that `Answers.summary` tells."""
+    """The figures of the table, from all that `MethodFigures.summary` tells."""
     labels, frechet = summary.get("labels", {}), summary.get("frechet", {})
     found = {name: labels.get(name) for name in ("mean_iou", "pixel_accuracy")}
     found["identity"] = summary.get("identity_matched")

@@ -14,7 +14,7 @@ from training.baselines.blocks import Baseline
 from training.data.folders import FolderPictures, read, read_photo
 from training.evaluation.baselines import at_256
 from training.evaluation.examples import Example
-from training.evaluation.measure import now
+from training.evaluation.figures import now
 
 
 class Answered(NamedTuple):
@@ -25,7 +25,7 @@ class Answered(NamedTuple):
 
 
 class System(Protocol):
-    """Answers the inputs of a task."""
+    """MethodFigures the inputs of a task."""
 
     parameters: int | None  # None where that is not known
 

@@ -76,7 +76,7 @@ def steps(direction: Direction) -> list[float]:
 
 
 @torch.no_grad()
-def draw(generator: Generator, ws: Tensor) -> Tensor:
+def draw_faces(generator: Generator, ws: Tensor) -> Tensor:
     """ws [N, num_ws, w_dim] -> images [N, 3, 256, 256] in [-1, 1], one at a time."""
     return torch.cat([shrink(generator.synthesis(one)) for one in ws.split(1)]).clamp(-1, 1)
 
@@ -96,12 +96,12 @@ def main(settings: DirectionPictures) -> None:
     z = torch.cat([random_z(1, generator.w_dim, seed) for seed in settings.seeds]).to(generator.w_avg)
     with torch.no_grad():
         ws = generator.mapping(z, truncation_psi=PSI)[:, None].repeat(1, generator.num_ws, 1)
-    plain = draw(generator, ws)
+    plain = draw_faces(generator, ws)
     folder, text = settings.output_dir / "directions", TITLE
     folder.mkdir(parents=True, exist_ok=True)
     for name, direction in tqdm(directions.items(), unit="direction"):
         columns = [
-            tensor_to_images(draw(generator, apply_directions(ws, {name: step}, directions)) if step else plain)
+            tensor_to_images(draw_faces(generator, apply_directions(ws, {name: step}, directions)) if step else plain)
             for step in steps(direction)
         ]
         sheet([list(row) for row in zip(*columns, strict=True)]).save(folder / f"{name}.webp", quality=QUALITY)

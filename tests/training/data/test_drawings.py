@@ -13,8 +13,8 @@ from training.data import drawings
 from training.data.drawings import (
     STYLES,
     blur,
-    draw,
     draw_gently,
+    draw_photo,
     gradient,
     pen,
     pixel_centres,
@@ -45,7 +45,7 @@ def lines_of(image: Tensor) -> Tensor:
 
 
 def paper_of(image: Tensor, style: str | None, *seed: int) -> Tensor:
-    return draw(image, rng(*seed), lines_of(image), style)
+    return draw_photo(image, rng(*seed), lines_of(image), style)
 
 
 def naive_blur(x: Tensor, sigma: float) -> Tensor:
@@ -127,7 +127,7 @@ def test_drawing_leaves_the_global_generators_and_the_picture_alone(image):
 def test_a_white_picture_gives_nearly_no_ink(style):
     white = torch.ones(3, 96, 96)
     for seed in range(20):
-        paper = draw(white, rng(seed), torch.zeros(1, 96, 96), style)
+        paper = draw_photo(white, rng(seed), torch.zeros(1, 96, 96), style)
         assert paper.mean() > 0.95  # noise on the paper is all there is
         assert paper.median() > 0.93
 
@@ -158,7 +158,7 @@ def test_all_styles_are_drawn_and_line_art_most_often(image, monkeypatch):
     assert 40 < drawn.count("line_art") < 80
     drawn.clear()
     for seed in range(20):
-        draw(small, rng(seed))
+        draw_photo(small, rng(seed))
     assert "line_art" not in drawn
 
 
@@ -221,7 +221,7 @@ def test_line_art_share(image, monkeypatch):
     for share, expected in ((0.0, 0), (1.0, 20)):
         learned.clear()
         for seed in range(20):
-            draw(image, rng(seed), lines_of(image), line_art_share=share)
+            draw_photo(image, rng(seed), lines_of(image), line_art_share=share)
         assert len(learned) == expected
 
 

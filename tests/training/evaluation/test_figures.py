@@ -13,7 +13,7 @@ from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.tasks import TASKS
 from training.data.pairs import PairStore
 from training.evaluation.examples import Example, SourceMaker
-from training.evaluation.measure import label_figures, measure, translate
+from training.evaluation.figures import label_figures, measure_examples, translate
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.report import save_grid
 from training.networks.mobilefacenet import FaceRecogniser
@@ -70,7 +70,9 @@ def test_measure_against_a_loop(model, pairs_dir, recogniser_file):
     examples = [Example(str(i), torch.rand(1, 256, 256), *store[i]) for i in range(3)]
     mse, own, mean_own = [], [], []
     mean = at_256(model.generator.synthesis(model.generator.w_avg.expand(1, 8, -1)))
-    report, rows, shown = measure(model, "sketch", examples, MetricNetworks(recogniser=recogniser), num_shown=2)
+    report, rows, shown = measure_examples(
+        model, "sketch", examples, MetricNetworks(recogniser=recogniser), num_shown=2
+    )
     with torch.no_grad():
         for example in examples:
             output = at_256(model(example.input[None]).images)
@@ -89,11 +91,11 @@ def test_w_error_of_the_mean_face_is_1(model, pairs_dir, monkeypatch):
     examples = [Example(str(i), torch.rand(1, 256, 256), *store[i]) for i in range(2)]
     mean = model.generator.w_avg.expand(1, 8, -1)
     monkeypatch.setattr(type(model), "encode", lambda self, images: mean)
-    report = measure(model, "sketch", examples, NO_NETWORKS).report
+    report = measure_examples(model, "sketch", examples, NO_NETWORKS).report
     assert report["w_error"] == pytest.approx(1) and report["mse"] == report["mean_face"]["mse"]
     exact = iter([example.w.expand(1, 8, -1) for example in examples])
     monkeypatch.setattr(type(model), "encode", lambda self, images: next(exact))
-    assert measure(model, "sketch", examples, NO_NETWORKS).report["w_error"] == pytest.approx(0, abs=1e-9)
+    assert measure_examples(model, "sketch", examples, NO_NETWORKS).report["w_error"] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("count", "size"), [(3, (3, 3)), (8, (8, 3)), (11, (8, 6)), (40, (8, 15))])

@@ -11,7 +11,7 @@ from PIL import Image
 from psp_hub import PSPModel
 from training import compare as program
 from training.evaluation.examples import PairExamples, SourceMaker
-from training.evaluation.measure import translate
+from training.evaluation.figures import translate
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.report import as_markdown
 from training.evaluation.side_by_side import compare_systems, diversity

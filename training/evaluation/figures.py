@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from psp_hub.model import PSPModel
 from training.evaluation.baselines import at_256, mean_face, other_answers
-from training.evaluation.examples import Example, Examples
+from training.evaluation.examples import Example, ExampleSet
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.metrics import frechet_distance, identity, masked_error, psnr, squared_error
 from training.evaluation.segmentation import confusion, segmentation_figures
@@ -26,7 +26,7 @@ class Measurement(NamedTuple):
     shown: list[tuple[Example, Tensor]]
 
 
-class Answers:
+class MethodFigures:
     """The pictures that one method answered, as the networks see them.
 
     Args:
@@ -40,7 +40,7 @@ class Answers:
         self.features: list[Tensor] = []
         self.labels: list[Tensor] = []
 
-    def look(self, image: Tensor) -> None:
+    def embed(self, image: Tensor) -> None:
         """Let the networks see a picture [3, 256, 256]."""
         batch = image[None]
         if self.networks.recogniser:
@@ -52,13 +52,13 @@ class Answers:
 
     def add(self, image: Tensor, example: Example, device: torch.device) -> None:
         """Measure a picture [3, 256, 256] on the CPU against its target."""
-        self.look(image.to(device))
+        self.embed(image.to(device))
         figures = {name: value.item() for name, value in pixel_figures(self.task, image, example).items()}
         for name, distance in self.networks.distances.items():
             figures[name] = distance(image[None].to(device), example.image[None].to(device)).item()
         self.figures.append(figures)
 
-    def summary(self, targets: "Answers", truth: list[Tensor]) -> dict:
+    def summary(self, targets: "MethodFigures", truth: list[Tensor]) -> dict:
         """Figures over all pictures. Also adds each picture's own to `figures`.
 
         Args:
@@ -135,14 +135,14 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-class Measuring:
-    """All that is seen of one set, picture by picture."""
+class SetFigures:
+    """The figures of one set, collected picture by picture."""
 
     def __init__(self, model: PSPModel, task: str, networks: MetricNetworks):
         self.model, self.task, self.networks = model, task, networks
         self.mean = mean_face(model)
-        self.targets, self.outputs = Answers(networks, task), Answers(networks, task)
-        self.others: dict[str, Answers] = {}
+        self.targets, self.outputs = MethodFigures(networks, task), MethodFigures(networks, task)
+        self.others: dict[str, MethodFigures] = {}
         self.rows: list[dict[str, str | float]] = []  # what is known of each picture beside its figures
         self.seconds: list[dict[str, float]] = []
         self.truth: list[Tensor] = []  # label maps [256, 256]
@@ -163,10 +163,10 @@ class Measuring:
             self.rows[-1] |= zip(("yaw_input", "yaw"), yaws(pictures, self.networks.parser).tolist(), strict=True)
         if self.task == "segmentation":
             self.truth.append(example.input.argmax(dim=0).to(torch.uint8))
-        self.targets.look(example.image.to(self.model.device))
+        self.targets.embed(example.image.to(self.model.device))
         self.outputs.add(output, example, self.model.device)
         for name, answer in other_answers(self.task, example, output, self.mean).items():
-            answers = self.others.setdefault(name, Answers(self.networks, self.task))
+            answers = self.others.setdefault(name, MethodFigures(self.networks, self.task))
             answers.add(answer, example, self.model.device)
         return output
 
@@ -201,8 +201,8 @@ class Measuring:
 
 
 @torch.no_grad()
-def measure(
-    model: PSPModel, task: str, examples: Examples, networks: MetricNetworks, num_shown: int = 32
+def measure_examples(
+    model: PSPModel, task: str, examples: ExampleSet, networks: MetricNetworks, num_shown: int = 32
 ) -> Measurement:
     """All figures of one set.
 
@@ -210,19 +210,19 @@ def measure(
         The report has `count`, median `seconds` of the encoder and the generator, the figures of the outputs,
         `w_error` where w is known, and a dict of figures for each of `other_answers`.
     """
-    measuring, shown = Measuring(model, task, networks), []
+    measured, shown = SetFigures(model, task, networks), []
     for example in tqdm(examples, desc="measuring", unit="picture"):
-        output = measuring.add(example)
+        output = measured.add(example)
         if len(shown) < num_shown:
             shown.append((example, output))
-    return Measurement(measuring.report(), measuring.rows, shown)
+    return Measurement(measured.report(), measured.rows, shown)
 
 
 def medians(seconds: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(statistics.median(row[name] for row in seconds), 4) for name in seconds[0]}
 
 
-def by_factor(rows: list[dict], methods: dict[str, Answers]) -> dict[str, dict]:
+def by_factor(rows: list[dict], methods: dict[str, MethodFigures]) -> dict[str, dict]:
     """Mean figures of each method at each factor of super-resolution; the outputs have no name."""
     groups: dict[int, list[int]] = {}
     for i, row in enumerate(rows):

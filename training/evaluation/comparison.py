@@ -13,7 +13,7 @@ from psp_hub.model import PSPModel
 from psp_hub.refinement import find_wanted, refine
 from training.evaluation.baselines import at_256, mean_face
 from training.evaluation.examples import Example
-from training.evaluation.measure import Answers, means, now, translate
+from training.evaluation.figures import MethodFigures, means, now, translate
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.optimize import LossFunction, Space, optimize, reconstruction_loss
 
@@ -39,7 +39,7 @@ def optimization_loss(networks: MetricNetworks) -> tuple[LossFunction, str]:
 
 
 @torch.no_grad()
-def compare(
+def compare_methods(
     model: PSPModel,
     task: str,
     examples: Sequence[Example],
@@ -81,7 +81,7 @@ def compare(
             for start, space in searches:
                 name = f"{space} from the encoder" if start == "encoder" else space
                 first = ws if start == "encoder" else None
-                image, duration = search(model, target, networks, steps, space, first, progress)
+                image, duration = optimized(model, target, networks, steps, space, first, progress)
                 found.append((name, image, duration + (times["encoder"] if start == "encoder" else 0.0)))
             for name, image, duration in found:
                 pictures.setdefault(name, []).append(image)
@@ -93,7 +93,7 @@ def compare(
     return Comparison(methods, {name: torch.stack(images) for name, images in pictures.items()})
 
 
-def search(
+def optimized(
     model: PSPModel,
     target: Tensor,
     networks: MetricNetworks,
@@ -125,7 +125,7 @@ def figures_of(
     images: Sequence[Tensor], task: str, examples: Sequence[Example], networks: MetricNetworks, device: torch.device
 ) -> dict[str, float]:
     """Mean figures of the pictures [3, 256, 256] that one method answered."""
-    answers = Answers(networks, task)
+    answers = MethodFigures(networks, task)
     for image, example in zip(images, examples, strict=True):
         answers.add(image, example, device)
     figures = means(answers.figures)
