@@ -126,7 +126,7 @@ def _load(path: Path) -> dict[str, Direction]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise ValueError(f"{path.name} is no file of directions (its format is {metadata.get('format')!r})")
+                raise ValueError(f"{path.name} is not a file of directions (its format is {metadata.get('format')!r})")
             rows = json.loads(metadata["directions"])
             return {row["name"]: _direction(row, file.get_tensor(row["name"]).float()) for row in rows}
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Save, load and push a model: folders of this machine and repositories on the Hub have the same layout.
+"""Save, load and push a model: folders on this machine and repositories on the Hub have the same layout.
 
 config.json        PSPConfig: task, kind of input, generator
 encoder/           config.json, diffusion_pytorch_model[.variant].safetensors

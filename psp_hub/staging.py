@@ -68,7 +68,7 @@ def merge(stage: Path, folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what processes of this machine that are no more have left in a folder."""
+    """Delete what processes on this machine that are no more have left in a folder."""
     if os.name == "nt":  # where asking for a process would end it
         return
     for path in folder.glob(f"{PREFIX}{socket.gethostname()}-*"):

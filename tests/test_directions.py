@@ -154,7 +154,7 @@ def test_other_files_are_refused(tmp_path):
         load_directions(tmp_path / "missing.safetensors")
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="other.safetensors is no file of directions"):
+    with pytest.raises(ValueError, match="other.safetensors is not a file of directions"):
         load_directions(path)
     good = tmp_path / "good.safetensors"
     save_directions(good, directions("smile").values(), "mine")

@@ -162,7 +162,7 @@ def main(settings: EvaluationSettings) -> dict:
     if settings.comparison.refinement_steps:
         check_refinable(task)
     if task != "sketch" and (settings.drawings_dir or settings.untrained_drawings):
-        raise ValueError(f"drawings by hand are for the task sketch, this is {task}")
+        raise ValueError(f"--drawings_dir and --untrained_drawings are for the task sketch, this is {task}")
     networks = load_metric_networks(networks, device)
     sets = load_sets(settings, task, networks, is_of_faces(model.config.task))
     settings.output_dir.mkdir(parents=True, exist_ok=True)

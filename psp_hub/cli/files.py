@@ -61,7 +61,7 @@ def find_latents(folder: Path) -> list[Path]:
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     found = sorted(path for path in files if path.suffix.lower() == LATENTS_SUFFIX)
     if not found:
-        raise ValueError(f"there are no latents in the folder {folder}; expected names in {LATENTS_SUFFIX}")
+        raise ValueError(f"there are no latents in the folder {folder}; expected names that end in {LATENTS_SUFFIX}")
     return found
 
 

@@ -104,12 +104,14 @@ def refuse_other_generators(tensors: Mapping[str, Tensor]) -> None:
     if "mapping.embed.weight" in tensors:
         raise ValueError(
             f"the generator is class-conditional ({tensors['mapping.embed.weight'].shape[-1]} classes), expected one "
-            "without classes: an encoder of this project says nothing of a class"
+            "without classes: encoders of this project do not know classes"
         )
     if any(name.startswith("synthesis.input.") for name in tensors):
         raise ValueError("the generator is a StyleGAN3, expected a StyleGAN2: only that can be converted")
     if any(re.match(r"(generator\.)?(progression|g_mapping|synthesis\.blocks)\.", name) for name in tensors):
-        raise ValueError("the generator is a first StyleGAN, expected a StyleGAN2: only that can be converted")
+        raise ValueError(
+            "the generator is a StyleGAN, the first version; expected a StyleGAN2: only that can be converted"
+        )
 
 
 def count(tensors: Mapping[str, Tensor], pattern: str) -> int:
@@ -121,7 +123,7 @@ def count(tensors: Mapping[str, Tensor], pattern: str) -> int:
     found = (re.match(pattern, name) for name in tensors)
     number = max((int(match[1][:9]) for match in found if match), default=-1) + 1
     if number > len(tensors):
-        raise ValueError(f"a tensor is called number {number - 1}, but there are {len(tensors)} of all kinds")
+        raise ValueError(f"a tensor has the number {number - 1}, but there are only {len(tensors)} tensors")
     return number
 
 

@@ -146,9 +146,7 @@ def state_dict_of(network: Persistent, prefix: str = "") -> dict[str, Tensor]:
         ValueError: a part that is none, or that holds itself.
     """
     if prefix.count(".") > MAX_DEPTH:
-        raise ValueError(
-            f"the network has parts in parts in parts ({prefix[:40]}...), expected those of StyleGAN2-ADA"
-        )
+        raise ValueError(f"the network is nested too deeply ({prefix[:40]}...), expected a StyleGAN2-ADA")
     tensors = {}
     for kind in ("_parameters", "_buffers"):
         for name, value in _items(network, kind):

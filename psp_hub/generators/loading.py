@@ -96,7 +96,7 @@ def pin_generator(
 ) -> str | GeneratorReference | None:
     """What a model's config says of a generator: a built-in name, a repository at its commit of now, or None.
 
-    None stands for a folder of this machine: such a generator is saved with the model.
+    None stands for a folder on this machine: such a generator is saved with the model.
     """
     if name_or_path in BUILTIN:
         return name_or_path

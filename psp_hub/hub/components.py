@@ -118,7 +118,7 @@ def save_component(component: Component, folder: Path, variant: str | None = Non
     """
     if variant is not None and variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}, expected one of {', '.join(VARIANTS)}, or None")
-    # diffusers notes where a component was loaded from: a folder of this machine, nobody else's business.
+    # diffusers notes where a component was loaded from: a folder on this machine, nobody else's business.
     component.register_to_config(_name_or_path="")  # type: ignore[no-untyped-call]
     component.save_config(str(folder))
     dtype = getattr(torch, VARIANTS[variant]) if variant else None

@@ -52,10 +52,10 @@ class Access:
 
 @dataclass(frozen=True)
 class Source:
-    """Where files are read from: a folder of this machine, or a repository on the Hub at one commit."""
+    """Where files are read from: a folder on this machine, or a repository on the Hub at one commit."""
 
     name: str
-    revision: ResolvedRevision | None  # None: a folder of this machine
+    revision: ResolvedRevision | None  # None: a folder on this machine
     subfolder: str
     access: Access
 
@@ -134,7 +134,7 @@ def open_source(
         raise ValueError(f"subfolder is {subfolder!r}, expected a relative path inside {name_or_path}")
     if not is_repo_id(name_or_path):
         if revision is not None:
-            raise ValueError(f"{name_or_path} is a folder of this machine, and has no revision {revision!r}")
+            raise ValueError(f"{name_or_path} is a folder on this machine, and has no revision {revision!r}")
         return Source(str(name_or_path), None, "/".join(parts), access)
     with explained(name_or_path, revision):
         resolved = resolve_revision(

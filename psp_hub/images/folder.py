@@ -51,7 +51,7 @@ def find_pictures(folder: Path, below: bool = False) -> list[Path]:
         if not below and (folders := sorted(path.name for path in folder.iterdir() if path.is_dir())):
             looks += f"; it holds folders ({listed(folders)}), give one of them"
         raise ValueError(
-            f"there are no pictures in the folder {folder}{looks}; expected names in {', '.join(suffixes)}"
+            f"there are no pictures in the folder {folder}{looks}; expected names that end in {', '.join(suffixes)}"
         )
     if others:
         one = len(others) == 1

@@ -64,7 +64,7 @@ BAD = {
     "not valid JSON": b"\xff{",
     "no saved face: it does not say": "[]",
     "version 2, expected 1": {"version": 2},
-    "of another painter: 'other', expected 'tiny'": {"generator": "other"},
+    "belongs to another painter: 'other', expected 'tiny'": {"generator": "other"},
     "has 'nose', expected only": {"nose": 1},
     "cannot be read: True": {"start": True},
     "cannot be read: -1": {"start": -1},

@@ -90,7 +90,9 @@ def test_pipes_and_files_of_others_do_not_stop_the_search(tmp_path):
 
 def test_folders_without_pictures_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(ValueError, match=r"there are no pictures in the folder .*; expected names in .apng, .avif"):
+    with pytest.raises(
+        ValueError, match=r"there are no pictures in the folder .*; expected names that end in .apng, .avif"
+    ):
         find_pictures(tmp_path)
     with pytest.raises(ValueError, match="missing is not a folder"):
         find_pictures(tmp_path / "missing")

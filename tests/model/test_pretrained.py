@@ -139,7 +139,7 @@ def test_a_model_in_a_subfolder(tmp_path, model):
 
 def test_a_folder_has_no_revision(tmp_path, model):
     model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is a folder of this machine, and has no revision 'v1'"):
+    with pytest.raises(ValueError, match="is a folder on this machine, and has no revision 'v1'"):
         PSPModel.from_pretrained(tmp_path, revision="v1")
 
 

@@ -124,7 +124,9 @@ def last_ones(end: int, wanted: int | None, kind: str) -> range:
         ValueError: none, or more than half would be held out.
     """
     if end < 2:
-        raise ValueError(f"there is one of the {kind}, expected more, or a --validation_dir: some are held out")
+        raise ValueError(
+            f"too few {kind}: got {end}, expected 2 or more, since some are held out; or give a --validation_dir"
+        )
     number = min(MAX_VALIDATION, max(1, end // 10)) if wanted is None else wanted
     if not 1 <= number <= end // 2:
         of = "the first folder" if kind == "pairs" else "the photos"

@@ -85,5 +85,5 @@ def read_attributes(path: Path) -> dict[str, dict[str, bool]]:
             row = json.loads(line)
             found[row["name"]] = {name: row[field] == shown for name, (field, shown) in FIELDS.items()}
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no file of attributes: {error!r}") from error
+        raise ValueError(f"{path} is not a file of attributes: {error!r}") from error
     return found

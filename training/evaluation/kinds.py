@@ -64,8 +64,8 @@ def measure_artists(
     """Figures of drawings by artists.
 
     Returns:
-        The report has all figures of `measure_examples` against the photos; then, for `gender` and `smile`, how often the
-        answer agrees with what is known of the photo, and how often the photo itself does (what the reader cannot
+        The report has all figures of `measure_examples` against the photos; then, for `gender` and `smile`, how often
+        the answer agrees with what is known of the photo, and how often the photo itself does (what the reader cannot
         tell); and for glasses, which only the reader tells: how many photos have them, the share of their answers
         that do (`found`), and that of the others (`elsewhere`).
     """

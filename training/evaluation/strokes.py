@@ -102,7 +102,7 @@ def read_drawings(path: Path) -> list[StrokeDrawing]:
             StrokeDrawing(**row | {name: _tuple(row[name]) for name in ("says", "page", "strokes")}) for row in rows
         ]
     except (OSError, json.JSONDecodeError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no file of drawings: {error}") from error
+        raise ValueError(f"{path} is not a file of drawings: {error}") from error
     if not drawings or len({drawing.name for drawing in drawings}) < len(drawings):
         raise ValueError(f"{path}: expected drawings, each with a name of its own")
     return drawings

@@ -14,7 +14,7 @@ def load_recogniser(name: str | Path) -> Recogniser:
     """A frozen network whose `embed` turns aligned faces [N, 3, 256, 256] in [-1, 1] into unit vectors [N, D].
 
     Args:
-        name: safetensors or `.pth`, of this machine or `owner/name/file` on the Hub, with the weights of ArcFace
+        name: safetensors or `.pth`, on this machine or `owner/name/file` on the Hub, with the weights of ArcFace
             IR-SE50 (`model_ir_se50.pth` of pSp, or our own names) or of MobileFaceNet.
 
     Raises:

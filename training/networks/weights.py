@@ -12,7 +12,7 @@ from psp_hub.hub.transfer import REPO_ID, Access, open_source
 
 
 def find_weights(name: str | Path) -> Path:
-    """The path of a file: one of this machine, or `owner/name/file` of a model repository on the Hub.
+    """The path of a file: one on this machine, or `owner/name/file` of a model repository on the Hub.
 
     Raises:
         ValueError: neither.
@@ -22,7 +22,7 @@ def find_weights(name: str | Path) -> Path:
         return Path(name)
     match = re.fullmatch(f"({REPO_ID})/(.+)", name) if isinstance(name, str) else None
     if not match:
-        raise ValueError(f"there is no file {name}, expected one of this machine or owner/name/file on the Hub")
+        raise ValueError(f"there is no file {name}, expected one on this machine or owner/name/file on the Hub")
     repo_id, file = match.groups()
     return open_source(repo_id, Access()).fetch([file]) / file
 

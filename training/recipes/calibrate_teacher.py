@@ -60,7 +60,7 @@ class Calibration:
         try:
             return cls(**load_file(path))
         except (OSError, SafetensorError, TypeError) as error:
-            raise ValueError(f"{path} is no file of training/recipes/calibrate_teacher.py: {error}") from error
+            raise ValueError(f"{path} was not written by training/recipes/calibrate_teacher.py: {error}") from error
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ def base_of(encoder: PSPEncoder) -> MapToBase:
     if encoder.config.head != "shared":
         raise ValueError(f"the encoder has {encoder.config.head!r} heads, expected 'shared' ones")
     if encoder.config.prior_width or encoder.config.base_rank:
-        raise ValueError("the encoder has a prior already; to train it on, use training/train.py")
+        raise ValueError("the encoder has a prior already; to go on training it, use training/train.py")
     return encoder.heads.base
 
 

@@ -110,7 +110,7 @@ def config_words(kind: type, path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(table, dict) or any(isinstance(value, dict) for value in table.values()):
-        raise ValueError(f"--config {path} is something else, expected lines such as `task: sketch`")
+        raise ValueError(f"--config {path} does not hold flags, expected lines such as `task: sketch`")
     switches = {name for name, of in types_of(kind) if is_switch(of)}
     words = []
     for name, value in table.items():

@@ -152,7 +152,7 @@ def from_json(text: str | bytes, painter: Painter) -> Recipe:
     if values.get("version") != VERSION:
         raise ValueError(f"This face is saved in version {values.get('version')!r:.20}, expected {VERSION}.")
     if painter.name and (name := values.get("generator")) not in (None, painter.name):
-        raise ValueError(f"This face is of another painter: {name!r:.60}, expected {painter.name!r}.")
+        raise ValueError(f"This face belongs to another painter: {name!r:.60}, expected {painter.name!r}.")
     known = {"format", "version", "generator", "start", "parts", "strengths", "truncation_psi", "steps"}
     if extra := sorted(set(values) - known):
         raise ValueError(f"The saved face has {extra[0]!r:.40}, expected only {', '.join(sorted(known))}.")

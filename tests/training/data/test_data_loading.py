@@ -274,7 +274,7 @@ def test_one_picture_needs_another_to_validate_with(load, folders):
     one = folders / "one"
     one.mkdir()
     shutil.copy(folders / "out/1.png", one)
-    with pytest.raises(ValueError, match="there is one of the photos, expected more, or a --validation_dir"):
+    with pytest.raises(ValueError, match="too few photos: got 1, expected 2 or more"):
         load("inversion", "--target_dir", one)
     loaded = load("inversion", "--target_dir", one, "--validation_dir", folders / "out")
     assert loaded.training == [0] and len(loaded.held_out) == 6

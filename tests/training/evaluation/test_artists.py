@@ -22,7 +22,7 @@ def test_lines_that_are_missing_or_say_too_little(artists_dir, tmp_path):
     for folder in ("sketches", "photos"):
         (tmp_path / folder).symlink_to(artists_dir / folder)
     lines = (artists_dir / "attributes.jsonl").read_text().splitlines()
-    with pytest.raises(ValueError, match="attributes.jsonl is no file of attributes"):
+    with pytest.raises(ValueError, match="attributes.jsonl is not a file of attributes"):
         Artists(tmp_path)
     (tmp_path / "attributes.jsonl").write_text("\n".join(lines[:-1]))
     with pytest.raises(ValueError, match="has no line for 2-0019"):
@@ -30,5 +30,5 @@ def test_lines_that_are_missing_or_say_too_little(artists_dir, tmp_path):
     row = json.loads(lines[-1])
     del row["smile"]
     (tmp_path / "attributes.jsonl").write_text("\n".join([*lines[:-1], json.dumps(row)]))
-    with pytest.raises(ValueError, match="is no file of attributes: KeyError.'smile'"):
+    with pytest.raises(ValueError, match="is not a file of attributes: KeyError.'smile'"):
         Artists(tmp_path)

@@ -102,7 +102,9 @@ def test_a_folder_without_drawings_that_measure(model_dir, artists_dir, tmp_path
 
 def test_drawings_by_hand_are_for_sketch(labels_dir, drawings_file, tmp_path):
     options = ["--untrained_drawings", str(drawings_file), "--output_dir", str(tmp_path / "report")]
-    with pytest.raises(ValueError, match="drawings by hand are for the task sketch, this is segmentation"):
+    with pytest.raises(
+        ValueError, match="--drawings_dir and --untrained_drawings are for the task sketch, this is segmentation"
+    ):
         main(parse_args([str(labels_dir), *options]))
 
 

@@ -45,9 +45,9 @@ def test_a_corner_becomes_round_and_the_ends_stay():
         ({"says": ["bald", "long hair"]}, "line says bald and long hair, expected one of them"),
         ({"strokes": [[4, 10, 20]]}, "line: a stroke is [width, x, y, x, y, ...]"),
         ({"strokes": []}, "line: a stroke is [width, x, y, x, y, ...]"),
-        ({"colour": 3}, "is no file of drawings"),
+        ({"colour": 3}, "is not a file of drawings"),
         ({"page": [9]}, "line has a page of (9,), expected (width, height)"),
-        ({"strokes": 3}, "is no file of drawings"),
+        ({"strokes": 3}, "is not a file of drawings"),
     ],
 )
 def test_bad_files(tmp_path, changes, message):
@@ -62,7 +62,7 @@ def test_names_are_told_apart(tmp_path):
     path.write_text(json.dumps([LINE, LINE]))
     with pytest.raises(ValueError, match="each with a name of its own"):
         read_drawings(path)
-    with pytest.raises(ValueError, match="nowhere.json is no file of drawings"):
+    with pytest.raises(ValueError, match="nowhere.json is not a file of drawings"):
         read_drawings(tmp_path / "nowhere.json")
 
 

@@ -227,7 +227,7 @@ def test_where_a_trunk_is_looked_for(tmp_path, monkeypatch, alex_file):
     assert find_trunk("alex", alex_file) == alex_file
     a, b = PerceptualDistance(cached, "alex", True), PerceptualDistance(alex_file, "alex", True)
     assert all(torch.equal(value, b.state_dict()[name]) for name, value in a.state_dict().items())
-    with pytest.raises(ValueError, match="there is no file nothing.pth, expected one of this machine or owner/name"):
+    with pytest.raises(ValueError, match="there is no file nothing.pth, expected one on this machine or owner/name"):
         find_trunk("alex", "nothing.pth")
     with pytest.raises(ValueError, match="unknown LPIPS trunk 'squeeze', expected one of alex, vgg"):
         find_trunk("squeeze")

@@ -53,7 +53,7 @@ def test_other_files(kind, model_dir, tmp_path):
     path = next((model_dir / "encoder").glob("*.safetensors")) if kind == "model" else tmp_path / "calibration"
     if kind == "text":
         path.write_text("no tensors here")
-    with pytest.raises(ValueError, match="is no file of training/recipes/calibrate_teacher.py"):
+    with pytest.raises(ValueError, match="was not written by training/recipes/calibrate_teacher.py"):
         Calibration.from_file(path)
 
 

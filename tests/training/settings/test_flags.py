@@ -80,8 +80,8 @@ def test_a_run_can_be_repeated_from_its_record(tmp_path):
     [
         (None, "run.yaml cannot be read: "),
         ("a: [", "run.yaml cannot be read: "),
-        ("- sketch", "run.yaml is something else, expected lines such as `task: sketch`"),
-        ("model: {encoder: psp}", "run.yaml is something else, expected lines such as `task: sketch`"),
+        ("- sketch", "run.yaml does not hold flags, expected lines such as `task: sketch`"),
+        ("model: {encoder: psp}", "run.yaml does not hold flags, expected lines such as `task: sketch`"),
         ("skip_broken: maybe", "skip_broken is 'maybe', expected true or false"),
         ("learning_rat: 1", "Unrecognized options: --learning_rat=1"),
         ("learning_rate: fast", "Error parsing --learning_rate: "),
