@@ -13,6 +13,11 @@ from psp_hub.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
+def model(model_dir) -> PSPModel:
+    return PSPModel.from_pretrained(model_dir)
+
+
+@pytest.fixture(scope="module")
 def task_model(generator_dir, tmp_path_factory) -> Callable[[str], Path]:
     """Function of a task's name: a saved tiny model for it."""
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from psp_hub import PSPModel
 from psp_hub.face_parser import FaceParser
 from psp_hub.tasks import TASKS
 from training.data.pairs import PairStore
@@ -38,11 +37,6 @@ def arguments(model_dir, pairs_dir, faces_dir, recogniser_file, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def model(model_dir) -> PSPModel:
-    return PSPModel.from_pretrained(model_dir)
-
-
-@pytest.fixture(scope="module")
 def parser_dir(tmp_path_factory) -> Path:
     """A saved face parser with random weights."""
     folder = tmp_path_factory.mktemp("parser")
@@ -56,9 +50,6 @@ def without(options: list[str], *names: str) -> list[str]:
     for name in names:
         del options[options.index(name) : options.index(name) + 2]
     return options
-
-
-# The command
 
 
 def test_report_table_and_pictures(arguments, tmp_path):
@@ -224,9 +215,6 @@ def test_broken_pictures_are_named_before_anything_is_measured(model_dir, faces_
 def test_label_maps_need_a_parser():
     with pytest.raises(ValueError, match="need a face parser .--parser., or maps .--source_dir."):
         SourceMaker(TASKS["segmentation"], 0).example(0, "", torch.zeros(3, 256, 256))
-
-
-# Parts
 
 
 def test_the_last_pairs_and_photos_are_used(arguments, pairs_dir):
