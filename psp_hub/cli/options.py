@@ -77,6 +77,17 @@ def add_translate(subparsers: "Subparsers") -> None:
         help="for inpainting: a picture that is white where IN is to be filled in, or one of strokes on a transparent "
         "ground, or a folder of them with the names of the pictures (default: IN is transparent there)",
     )
+    add_photo_options(parser)
+    parser.add_argument(
+        "--save-latents",
+        action="store_true",
+        help="write the styles beside each face, as OUT.safetensors, for psp-hub decode",
+    )
+    add_variations(parser, "draw at random what IN leaves open, such as colours")
+
+
+def add_photo_options(parser: argparse.ArgumentParser) -> None:
+    """Of photos alone: which face is cut out, whether it goes back, and how close it comes."""
     parser.add_argument(
         "--align",
         action=argparse.BooleanOptionalAction,
@@ -102,12 +113,6 @@ def add_translate(subparsers: "Subparsers") -> None:
         metavar="N",
         help="with --refine: how many times smaller than 256 pixels a picture was before it was enlarged",
     )
-    parser.add_argument(
-        "--save-latents",
-        action="store_true",
-        help="write the styles beside each face, as OUT.safetensors, for psp-hub decode",
-    )
-    add_variations(parser, "draw at random what IN leaves open, such as colours")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
