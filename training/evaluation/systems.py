@@ -25,7 +25,7 @@ class Answered(NamedTuple):
 
 
 class System(Protocol):
-    """MethodFigures the inputs of a task."""
+    """Answers the inputs of a task."""
 
     parameters: int | None  # None where that is not known
 
