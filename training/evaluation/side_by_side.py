@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.evaluation.examples import Example, Examples
+from training.evaluation.examples import Example, ExampleSet
 from training.evaluation.figures import MethodFigures
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.systems import System
@@ -67,7 +67,7 @@ class Column:
 def compare_systems(
     systems: Mapping[str, System],
     task: str,
-    examples: Examples,
+    examples: ExampleSet,
     networks: MetricNetworks,
     device: torch.device,
     num_varied: int = 20,
