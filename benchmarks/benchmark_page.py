@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     }
     print(f"{'seconds':40} median  fastest  slowest  of")
     for row, values in rows.items():
-        print(f"{row:40} {statistics.median(values):6.2f} {min(values):8.2f} {max(values):8.2f} {len(values):3}")
+        print(f"{row:40} {statistics.median(values):6.3f} {min(values):8.3f} {max(values):8.3f} {len(values):3}")
     print(f"load average {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores")
     if troubles:
         print("troubles:", *troubles, sep="\n  ")

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 from psp_hub.alignment.cut_out import cut_out
 from psp_hub.cli.files import check_outputs, find_latents, find_partners, plan
@@ -32,11 +33,13 @@ def decode(options: argparse.Namespace) -> int:
     if options.face is not None and (not photos or options.face == "all"):
         raise ValueError("--face is the number of a face in the photo of --paste-back")
     generators: dict[str, Generator] = {}
+    lock = Lock()
 
     def draw_all(source: Path, found: Latents, targets: list[Path]) -> Iterator[Write]:
         name = options.generator or generator_of(found)
-        if name not in generators:
-            generators[name] = load_generator(name)
+        with lock:  # not twice
+            if name not in generators:
+                generators[name] = load_generator(name)
         found = load_latents(source, generators[name])
         task = found.metadata.get("task", DEFAULT_TASK)
         styles = ([ws] for face in found.ws.split(1) for ws in variations(face, generators[name], task, options))
