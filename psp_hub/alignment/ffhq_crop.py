@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 # from the side are close together. Its centre lies between the eyes and the mouth, CENTRE of the way down.
 # `benchmarks/measure_alignment.py` shows that the faces of CelebAMask-HQ lie in it so.
 EYES, MOUTH, CENTRE = 2.0, 1.8, 0.1
-SUPERSAMPLING = 4
+SUPERSAMPLING = 2, 4  # samples across a pixel of the answer: as many as it has pixels of the photo, within these
 
 Corners = np.ndarray  # [4, 2]: upper left, lower left, lower right, upper right of the upright face
 Points = np.ndarray  # [3, 2]: left eye, right eye, mouth; left is what is left when the face is upright
@@ -54,10 +54,11 @@ def warp(photo: Image.Image, corners: Corners, size: int) -> Image.Image:
         piece = continue_outside(piece, before, after, 0.3 * side * scale)
         origin -= before / scale
     corners = (corners - origin) * scale
-    across, down = ((corners[i] - corners[0]) / (size * SUPERSAMPLING) for i in (3, 1))
+    samples = int(np.clip(np.ceil(side * scale / size), *SUPERSAMPLING))
+    across, down = ((corners[i] - corners[0]) / (size * samples) for i in (3, 1))
     coefficients = (across[0], down[0], corners[0, 0], across[1], down[1], corners[0, 1])
-    large = (size * SUPERSAMPLING,) * 2
-    return piece.transform(large, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC).reduce(SUPERSAMPLING)
+    large = (size * samples,) * 2
+    return piece.transform(large, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC).reduce(samples)
 
 
 def continue_outside(piece: Image.Image, before: np.ndarray, after: np.ndarray, reach: float) -> Image.Image:

@@ -46,6 +46,8 @@ __all__ = [
     "tensor_to_images",
 ]
 
+ROWS = 64  # of a picture, which are turned into bytes at once
+
 
 def drawings_to_tensor(drawings: list[Image.Image]) -> Tensor:
     """Pictures of one size (taken as "L") -> [N, 1, H, W] in [0, 1] (1 is paper): pSp's convention."""
@@ -150,5 +152,10 @@ def images_to_tensor(images: list[Image.Image]) -> Tensor:
 
 def tensor_to_images(images: Tensor) -> list[Image.Image]:
     """[N, 3, H, W] in [-1, 1] (values outside are clamped) -> RGB pictures."""
-    arrays = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte()
-    return [Image.fromarray(array) for array in arrays.permute(0, 2, 3, 1).cpu().numpy()]
+    n, channels, height, width = images.shape
+    arrays = torch.empty(n, height, width, channels, dtype=torch.uint8)
+    for first in range(0, height, ROWS):  # so few that what is computed stays in the processor's caches
+        rows = images[:, :, first : first + ROWS].detach().to("cpu", torch.float32, copy=True)
+        values = rows.clamp_(-1, 1).add_(1).mul_(127.5).round_()
+        arrays[:, first : first + ROWS] = values.permute(0, 2, 3, 1)
+    return [Image.fromarray(array) for array in arrays.numpy()]
