@@ -68,8 +68,8 @@ def example(task: str) -> Path:
 
 
 def generator(args: argparse.Namespace) -> None:
-    """MobileStyleGAN, 1024 px, float32: ours, the plain pass, OpenVINO."""
-    network = load_generator("mobilestylegan-ffhq")
+    """MobileStyleGAN, 1024 px, float32: ours, the plain pass, OpenVINO; and ours in bfloat16."""
+    network, rounded = (load_generator("mobilestylegan-ffhq", dtype) for dtype in (torch.float32, torch.bfloat16))
     w = network.mapping(torch.randn(1, network.w_dim, generator=torch.Generator().manual_seed(0)))
     ws = w[:, None].expand(-1, network.num_ws, -1)
     can_be_banded = mobile.can_be_banded
@@ -82,6 +82,7 @@ def generator(args: argparse.Namespace) -> None:
             mobile.can_be_banded = can_be_banded
 
     runs: dict[str, Callable[[], torch.Tensor]] = {"ours": lambda: network.synthesis(ws), "plain pass": plain}
+    runs["ours in bfloat16"] = lambda: rounded.synthesis(ws.bfloat16()).float()
     try:
         for precision, name in (("f32", "OpenVINO"), ("bf16", "OpenVINO in bfloat16")):
             draw = openvino_mobile_stylegan(args.wheel, precision, torch.get_num_threads())
