@@ -43,16 +43,16 @@ class Modulation(nn.Linear):
         return (super().forward(w) * self.scale)[:, :, None, None]
 
 
-def blur(x: Tensor) -> Tensor:
+def blur(x: Tensor, bias: Tensor | None = None) -> Tensor:
     """Smooth what a transposed convolution of stride 2 has left uneven: [N, C, H, W] -> [N, C, H - 1, W - 1].
 
     The filter is (1, 3, 3, 1) / 4 along each axis (its sum is 2: the transposed convolution halves the density),
     after a border of one zero (StyleGAN2, section 4.2 and its code). One depthwise convolution with all 16 taps is at
-    least as fast on a CPU as one per axis.
+    least as fast on a CPU as one per axis. A bias [C] is added.
     """
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 4
     kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
-    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+    return F.conv2d(x, kernel, bias, padding=1, groups=x.shape[1])
 
 
 def resample(images: Tensor, size: int) -> Tensor:

@@ -8,6 +8,7 @@ from psp_hub.latents import truncate
 from psp_hub.layers import pixel_norm
 
 LEAKY_SLOPE = 0.2
+GAIN = 2**0.5  # of every leaky ReLU of StyleGAN2; it is linear in positive factors, so the gain may come before it
 
 
 class MappingNetwork(nn.Module):
@@ -24,7 +25,7 @@ class MappingNetwork(nn.Module):
         """z [N, w_dim] ~ N(0, I) -> w [N, w_dim], pulled towards `w_avg` by `truncation_psi`."""
         w = pixel_norm(z)
         for layer in self.layers:
-            w = F.leaky_relu(layer(w), LEAKY_SLOPE) * 2**0.5
+            w = F.leaky_relu(layer(w), LEAKY_SLOPE) * GAIN
         return truncate(w, self.w_avg, truncation_psi)
 
     def linear_layers(self) -> list[nn.Linear]:

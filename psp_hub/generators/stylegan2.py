@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from psp_hub.generators.banded import can_be_banded
+from psp_hub.generators.banded_stylegan2 import draw_banded
 from psp_hub.generators.base import Generator, NoiseMode, Synthesis, check_noise_mode, check_ws, use_checkpoints
-from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
+from psp_hub.generators.mapping import GAIN, LEAKY_SLOPE, MappingNetwork
 from psp_hub.hub.diffusers_parts import register_to_config
 from psp_hub.layers import Modulation, blur, upsample
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
-GAIN = 2**0.5  # of every leaky ReLU; it is linear in positive factors, so the gain may come before it
 
 
 class StyledConv(nn.Module):
@@ -55,8 +56,9 @@ class StyledConv(nn.Module):
         else:
             x = F.conv2d(x, self.weight, padding=1)  # [N, C_out, H, W]
         x = torch.addcmul(self.bias[:, None, None] * GAIN, x, self.demodulation(factors).to(x.dtype) * GAIN)
-        if noise_mode != "none":
-            x = x.add_(self.draw_noise(x, noise_mode, generator) * (self.noise_strength * GAIN))
+        noise = self.make_noise(len(x), noise_mode, generator)
+        if noise is not None:
+            x = x.add_(noise * (self.noise_strength * GAIN))
         return F.leaky_relu_(x, LEAKY_SLOPE)
 
     def demodulation(self, factors: Tensor) -> Tensor:
@@ -68,12 +70,14 @@ class StyledConv(nn.Module):
             variance = factors.flatten(1).to(dtype).square() @ energy  # [N, C_out]
         return torch.rsqrt(variance + 1e-8)[:, :, None, None]
 
-    def draw_noise(self, x: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
-        """One map for all images [1, 1, H, W] or, with `random`, one for each [N, 1, H, W]."""
+    def make_noise(self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor | None:
+        """One map for all images [1, 1, H, W] or, with `random`, one for each [number, 1, H, W]; not yet as strong."""
+        if noise_mode == "none":
+            return None
         if noise_mode == "const":
             return self.noise
         # Drawn in float32 on the generator's device, so that a seed means the same noise everywhere.
-        shape, device = (x.shape[0], *self.noise.shape[1:]), generator.device if generator else "cpu"
+        shape, device = (number, *self.noise.shape[1:]), generator.device if generator else "cpu"
         return torch.randn(shape, generator=generator, device=device).to(self.noise)
 
 
@@ -128,9 +132,15 @@ class SynthesisNetwork(Synthesis):
         self.num_ws = 2 * len(self.blocks) + 2
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const", generator: torch.Generator | None = None) -> Tensor:
-        """See `Synthesis.forward`. The image of each size shares its style with the next size's first convolution."""
+        """See `Synthesis.forward`. The image of each size shares its style with the next size's first convolution.
+
+        Without gradients it is drawn in bands, which is faster (see `psp_hub.generators.banded_stylegan2`).
+        """
         check_ws(ws, self.num_ws, self.conv.modulation.in_features)
         check_noise_mode(noise_mode)
+        if can_be_banded(self, ws):
+            convs = [module for module in self.modules() if isinstance(module, StyledConv)]
+            return draw_banded(self, ws, [conv.make_noise(len(ws), noise_mode, generator) for conv in convs])
         x = self.const.expand(ws.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)  # [N, C, 4, 4]
         x = self.conv(x, ws[:, 0], noise_mode, generator)  # [N, C, 4, 4]
         image = self.to_rgb(x, ws[:, 1])  # [N, 3, 4, 4]
