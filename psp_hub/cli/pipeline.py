@@ -50,20 +50,22 @@ def run_all(
     def make(source: Path, writer: ThreadPoolExecutor) -> None:
         write_all(draw(source, read(source), jobs[source]), writer)
 
-    with (
-        ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(cores // at_once,)) as makers,
-        ThreadPoolExecutor(at_once) as writer,
-        tqdm(total=len(jobs), unit=unit, disable=None) as bar,  # None: only on a terminal
-    ):
-        waiting = deque(jobs)
-        making: deque[tuple[Path, Future[None]]] = deque()
-        while waiting or making:
-            while waiting and len(making) <= at_once:  # one more, for whoever is ready first
-                source = waiting.popleft()
-                making.append((source, makers.submit(make, source, writer)))
-            failed += report(*making.popleft(), jobs)
-            bar.update()
-    torch.set_num_threads(cores)  # of threads that come later, too
+    try:
+        with (
+            ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(cores // at_once,)) as makers,
+            ThreadPoolExecutor(at_once) as writer,
+            tqdm(total=len(jobs), unit=unit, disable=None) as bar,  # None: only on a terminal
+        ):
+            waiting = deque(jobs)
+            making: deque[tuple[Path, Future[None]]] = deque()
+            while waiting or making:
+                while waiting and len(making) <= at_once:  # one more, for whoever is ready first
+                    source = waiting.popleft()
+                    making.append((source, makers.submit(make, source, writer)))
+                failed += report(*making.popleft(), jobs)
+                bar.update()
+    finally:
+        torch.set_num_threads(cores)  # of threads that come later, too
     if failed:
         say(f"psp-hub: {failed} of {len(jobs)} {unit}s failed", sys.stderr)
     return 1 if failed else 0
