@@ -58,16 +58,9 @@ class Endpoints:
                     yield painting.face, painting.gallery, painting.before, painting.latents
 
     def reconstruct(
-        self,
-        photo: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        steps: int,
-        face: float,
-        paste_back: bool,
-    ) -> Iterator[Any]:
+        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int,
+        face: float, paste_back: bool,
+    ) -> Iterator[Any]:  # fmt: skip
         """Paint the face of a photo anew.
 
         Args:
@@ -87,16 +80,9 @@ class Endpoints:
         yield from self.paint("inversion", read_crop(given(photo), "inversion", face=chosen(face)), settings)
 
     def upscale(
-        self,
-        photo: str | None,
-        seed: float | None,
-        variations: int,
-        strength: float,
-        likeness: float,
-        steps: int,
-        face: float,
-        paste_back: bool,
-    ) -> Iterator[Any]:
+        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int,
+        face: float, paste_back: bool,
+    ) -> Iterator[Any]:  # fmt: skip
         """Make a large, sharp picture of a tiny or blurred one of a face. Its details are made up.
 
         Args:
