@@ -11,7 +11,6 @@ warm-up and at the end. The networks are tiny and random, unless models are name
 """
 
 import argparse
-import gc
 import http.client
 import json
 import os
@@ -203,10 +202,10 @@ def stress(args: argparse.Namespace, folder: Path) -> list[str]:
         seconds = time.monotonic() - begin
         load.client(-1, len(requests), expected)  # when all have gone
         load.counts["answered"] -= len(requests)
-        gc.collect()
-        time.sleep(args.rest)
+        end = time.monotonic() + args.rest
+        while (left := files_left(folder / "tmp", folder / "gradio")) and time.monotonic() < end:
+            time.sleep(1)  # what was cut off last is still being looked at
         after = sizes(process)
-        left = files_left(folder / "tmp", folder / "gradio")
     return report(load, args, seconds, before, after, left)
 
 
@@ -244,9 +243,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=10, help="of each client")
-    parser.add_argument("--cut_off_every", type=float, default=0.1, help="seconds (default: 0.1)")
+    parser.add_argument("--cut_off_every", type=float, default=0.25, help="seconds (default: 0.25)")
     parser.add_argument("--leave_every", type=float, default=1, help="seconds; they take turns in the queue, too")
-    parser.add_argument("--rest", type=float, default=5, help="seconds of quiet before the last look (default: 5)")
+    parser.add_argument("--rest", type=float, default=60, help="seconds, at most, until files of uploads are gone")
     parser.add_argument("--model", action="append", default=[], help="several times for several tasks")
     return parser.parse_args(argv)
 

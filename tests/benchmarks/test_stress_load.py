@@ -7,7 +7,7 @@ from benchmarks.stress_load import parse_args, stress
 
 @pytest.mark.slow
 def test_people_beside_those_who_leave(model_dir, tmp_path, capsys):
-    options = "--clients 3 --requests 3 --leave_every 0.2 --rest 0.5".split()
+    options = "--clients 3 --requests 3 --leave_every 0.2 --rest 30".split()
     assert stress(parse_args([*options, "--model", str(model_dir)]), tmp_path) == []
     printed = dict(line.strip().rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:-2])
     assert int(printed["answered"]) == 9
