@@ -58,6 +58,12 @@ class Load:
 
     def ask(self, request: Request) -> list[bytes] | str:
         """The face and its variation, or what was said instead."""
+        try:
+            return self.answer(request)
+        except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+            return f"no answer: {error!r}"
+
+    def answer(self, request: Request) -> list[bytes] | str:
         path = self.page.upload(request.file.name, request.file.read_bytes())
         event = self.post(request, path)
         if isinstance(event, str) and event.startswith("refused: "):
@@ -194,11 +200,13 @@ def stress(args: argparse.Namespace, folder: Path) -> list[str]:
         ]
         for thread in beside:
             thread.start()
-        with ThreadPoolExecutor(args.clients) as pool:
-            list(pool.map(lambda i: load.client(i, args.requests, expected), range(args.clients)))
-        stop.set()
-        for thread in beside:
-            thread.join()
+        try:
+            with ThreadPoolExecutor(args.clients) as pool:
+                list(pool.map(lambda i: load.client(i, args.requests, expected), range(args.clients)))
+        finally:
+            stop.set()
+            for thread in beside:
+                thread.join()
         seconds = time.monotonic() - begin
         load.client(-1, len(requests), expected)  # when all have gone
         load.counts["answered"] -= len(requests)
