@@ -8,6 +8,7 @@ from typing import Any, Self
 import gradio as gr
 from gradio.components import Component
 from gradio.data_classes import FileData
+from gradio.utils import NamedString
 
 from psp_hub.demo.problems import Problem
 from psp_hub.demo.settings import MAX_VARIATIONS
@@ -45,13 +46,19 @@ class NamedFile(FileData):
 
 
 class PictureFile(gr.File):
-    """A file that programs give, of any name: what is in it decides."""
+    """A file that programs give, of any name: what is in it decides.
+
+    gradio's own leaves an empty file in its folder for ever each time it is given one.
+    """
 
     is_template = True  # the page has no component of this name, and takes gr.File's
 
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.data_model = NamedFile
+
+    def _process_single_file(self, f: FileData) -> NamedString:
+        return NamedString(f.path)
 
 
 def add_sheet(elem_id: str, brush: gr.Brush, eraser_size: int, visible: bool = True) -> gr.ImageEditor:
