@@ -1,0 +1,94 @@
+"""Put drawings beside the photos that they show, as train.py's --source_dir and --target_dir want them.
+
+    python training/recipes/gather_drawings.py --drawings_dir fs2k --faces_dir photos --output_dir gathered
+
+Of the drawings by artists, those that measure stay out; of each photo, some drawings are made. Written:
+`drawings/NAME` and `photos/NAME`, of the same names, suffixes apart.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from training.data.drawings import draw_photo
+from training.data.folders import FolderPictures, read, read_photo
+from training.evaluation.artists import Artists
+from training.settings.flags import OrNone, parse_checked
+
+
+@dataclass(frozen=True)
+class GatherSettings:
+    """What is put together, and where."""
+
+    output_dir: Path
+    """folder that does not exist yet"""
+    drawings_dir: OrNone[Path] = None
+    """drawings by artists with their photos, in the layout of FS2K"""
+    faces_dir: OrNone[Path] = None
+    """photos of faces that drawings are made of"""
+    per_photo: int = 2
+    """drawings of each of these photos"""
+    max_photos: OrNone[int] = None
+    """leave out those after so many, by name"""
+    seed: int = 5
+    """of these drawings"""
+
+    def check(self) -> None:
+        """Raise a ValueError where these are out of range, or do not fit together."""
+        if not self.drawings_dir and not self.faces_dir:
+            raise ValueError("expected --drawings_dir, --faces_dir or both")
+        if self.per_photo < 1:
+            raise ValueError(f"--per_photo is {self.per_photo}, expected 1 or more")
+        if self.output_dir.exists():
+            raise ValueError(f"{self.output_dir} is there already, expected a new folder")
+
+
+def parse_args(words: list[str] | None = None) -> GatherSettings:
+    return parse_checked(GatherSettings, words, __doc__)
+
+
+def as_picture(drawing: Tensor) -> Image.Image:
+    """[1, H, W] in [0, 1] -> grey."""
+    return Image.fromarray((drawing[0] * 255).round().byte().numpy())
+
+
+def gather_artists(folder: Path, drawings: Path, photos: Path) -> None:
+    """Copy the pairs that training may see."""
+    for pair in Artists(folder):
+        if pair.measures:
+            continue
+        for pictures, position, target in zip(
+            (pair.sketches, pair.photos), pair.positions, (drawings, photos), strict=True
+        ):
+            path = pictures.paths[position]
+            shutil.copy(path, target / f"artist-{pair.name}{path.suffix}")
+
+
+def gather_photos(settings: GatherSettings, drawings: Path, photos: Path) -> None:
+    """Draw each photo, every time in another style, and copy it beside each drawing."""
+    pictures = FolderPictures(settings.faces_dir)
+    for i in tqdm(range(min(len(pictures), settings.max_photos or len(pictures))), unit="photo"):
+        image, path = read(pictures, i, read_photo), pictures.paths[i]
+        for copy in range(settings.per_photo):
+            rng = np.random.default_rng((i, copy, settings.seed))
+            as_picture(draw_photo(image, rng)).save(drawings / f"photo-{copy}-{path.stem}.png")
+            shutil.copy(path, photos / f"photo-{copy}-{path.name}")
+
+
+def main(settings: GatherSettings) -> None:
+    drawings, photos = settings.output_dir / "drawings", settings.output_dir / "photos"
+    for folder in (drawings, photos):
+        folder.mkdir(parents=True)
+    if settings.drawings_dir:
+        gather_artists(settings.drawings_dir, drawings, photos)
+    if settings.faces_dir:
+        gather_photos(settings, drawings, photos)
+
+
+if __name__ == "__main__":
+    main(parse_args())
