@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the starter for drawings again, in twelve runs; about fifteen hours of one core of a laptop, and as much again
+# Train the starter for drawings again, in thirteen runs; about seventeen hours of one core of a laptop, and as much again
 # for pairs and line drawings.
 #
 # Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
@@ -175,7 +175,7 @@ if [ ! -d "$run/10-2400" ]; then
 fi
 train --output_dir "$run/10" "${tenth[@]}" --validation_steps 800
 
-# Run 11: identity through pictures from the prior, then from the mean with run 10. The starter is the mean of these.
+# Run 11: identity through pictures from the prior, then from the mean with run 10. Their mean goes on.
 eleventh=(--pairs_dir "$out/new-preview-pairs" "$out/new-pairs" --line_art_dir "$new_lines" "${pictures[@]}"
     --id_contrast 0.7 --learning_rate 3e-4 --num_validation_pairs 50)
 train --output_dir "$run/11a" --pretrained_model_name_or_path "$run/with-prior" "${eleventh[@]}" --photo_repeats 8 \
@@ -205,3 +205,20 @@ train --output_dir "$run/12" --pretrained_model_name_or_path "$run/final" \
     --pairs_dir "$looked_at" "$out/new-preview-pairs" "$out/new-pairs" --label_maps_dir "${labels[@]}" \
     --attributes "$out/attributes.safetensors" --stroke_repeats 2 --num_validation_pairs 60 --learning_rate 4e-4 \
     --lr_warmup_steps 50 --max_train_steps 2000 --ema_decay 0.995 --seed 51
+
+# Run 13: identity through pictures again, with drawings by artists; then the mean with the starter before strokes.
+if [ ! -d "$out/gathered" ]; then
+    python training/recipes/gather_drawings.py --drawings_dir "$drawings" --faces_dir "$photos" \
+        --output_dir "$out/gathered"
+fi
+train --output_dir "$run/13" --pretrained_model_name_or_path "$run/12/model" --pairs_dir "$out/new-preview-pairs" \
+    --label_maps_dir "$out/labels-new-preview-pairs" --attributes "$out/attributes.safetensors" --stroke_repeats 1 \
+    --edited_share 0.3 --attribute_weight 0.2 --target_dir "$out/gathered/photos" \
+    --source_dir "$out/gathered/drawings" --photo_repeats 3 --num_validation_pairs 50 --decode_net "$small" \
+    --decode_precision bf16 --decode_batch_size 4 --w_weight 1 --l2_weight 0 --id_weight 0.5 --id_contrast 0.7 \
+    --lpips_weight 0 --w_norm_weight 0 --recogniser "$recogniser" --learning_rate 3e-4 --lr_warmup_steps 20 \
+    --max_train_steps 1000 --ema_decay 0.99 --seed 61
+average "$run/13/model" "$run/final" --shares 0.7 0.3 --output_dir "$run/with-strokes"
+python training/evaluate.py "$run/with-strokes" --faces_dir "$faces" --drawings_dir "$drawings" \
+    --untrained_drawings tests/untrained_drawings.json --recogniser "$recogniser" --edge_detector "$edges" \
+    --output_dir "$out/strokes-report"
