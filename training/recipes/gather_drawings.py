@@ -18,7 +18,7 @@ from tqdm import tqdm
 from training.data.drawings import draw_photo
 from training.data.folders import FolderPictures, read, read_photo
 from training.evaluation.artists import Artists
-from training.settings.flags import OrNone, parse_checked
+from training.settings.flags import OrNone, parse_checked, refuse
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,6 @@ class GatherSettings:
             raise ValueError("expected --drawings_dir, --faces_dir or both")
         if self.per_photo < 1:
             raise ValueError(f"--per_photo is {self.per_photo}, expected 1 or more")
-        if self.output_dir.exists():
-            raise ValueError(f"{self.output_dir} is there already, expected a new folder")
 
 
 def parse_args(words: list[str] | None = None) -> GatherSettings:
@@ -81,6 +79,8 @@ def gather_photos(settings: GatherSettings, drawings: Path, photos: Path) -> Non
 
 
 def main(settings: GatherSettings) -> None:
+    if settings.output_dir.exists():
+        refuse(ValueError(f"{settings.output_dir} is there already, expected a new folder"))
     drawings, photos = settings.output_dir / "drawings", settings.output_dir / "photos"
     for folder in (drawings, photos):
         folder.mkdir(parents=True)
