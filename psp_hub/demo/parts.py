@@ -58,7 +58,7 @@ class PictureFile(gr.File):
         self.data_model = NamedFile
 
     def _process_single_file(self, f: FileData) -> NamedString:
-        return NamedString(f.path)
+        return NamedString(f.path)  # type: ignore[no-untyped-call]
 
 
 def add_sheet(elem_id: str, brush: gr.Brush, eraser_size: int, visible: bool = True) -> gr.ImageEditor:

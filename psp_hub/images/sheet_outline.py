@@ -66,7 +66,7 @@ def largest_part(bright: np.ndarray) -> np.ndarray:
     """What is bright and connected, without the other bright things on a table."""
     height, width = bright.shape
     cells = np.pad(bright, ((0, -height % CELL), (0, -width % CELL))).reshape(-(-height // CELL), CELL, -1, CELL)
-    filled = cells.all(axis=(1, 3))
+    filled = np.asarray(cells.all(axis=(1, 3)))
     parts = connected(filled, reach=1)
     if not parts:
         return bright
