@@ -112,6 +112,26 @@ def open_page(url: str) -> Iterator[tuple[Page, list[str]]]:
         yield page, troubles
 
 
+class BrowserTab:
+    """What a person does on any tab of the page."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        page.set_default_timeout(180_000)  # one busy core is enough
+
+    def expect_message(self, text: str) -> None:
+        """Wait for a message that contains the text, and close it."""
+        toast = self.page.get_by_test_id("toast-body")
+        toast.filter(has_text=text).wait_for()
+        # It may have gone by itself.
+        toast.get_by_test_id("toast-close").evaluate_all("all => all.forEach(button => button.click())")
+        toast.wait_for(state="detached")
+
+    def overflows(self) -> bool:
+        """Whether something is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+
 def open_accordion(page: Page, name: str) -> None:
     """Open an accordion for the first time and wait until what is in it can be filled in.
 

@@ -27,7 +27,7 @@ class CallError(Exception):
 
 
 class HubClient:
-    """Each method of the module below is one of this class: `push`, `load`, ... with its arguments by name."""
+    """Each method of `Calls` is one of this class: `push`, `load`, ..."""
 
     def __init__(self, endpoint: str, home: Path, token: str | None = None, **environment: str):
         variables = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
@@ -65,35 +65,39 @@ class HubClient:
         return call
 
 
-def serve() -> None:
-    """Answer the calls of a HubClient; what the calls themselves print goes to stderr."""
-    import torch
-    from huggingface_hub import HfApi
-    from safetensors.torch import save_file
+class Calls:
+    """What a client can ask for, by name; what it needs is imported in its process alone."""
 
-    from psp_hub import PSPModel
-    from psp_hub.cli.main import main
-    from psp_hub.config import GeneratorReference
-    from psp_hub.generators import load_generator, push_generator
+    def __init__(self) -> None:
+        self.generators: dict[str, Any] = {}  # by the name under which `load` kept them
+        self.chdir = os.chdir
 
-    objects = {}  # generators by the name under which `load` kept them
-
-    def prepared(options: dict[str, Any]) -> dict[str, Any]:
+    def prepared(self, options: dict[str, Any]) -> dict[str, Any]:
         """JSON has no dtypes, no references and no networks."""
+        import torch
+
+        from psp_hub.config import GeneratorReference
+
         options = dict(options)
         if "torch_dtype" in options:
             options["torch_dtype"] = getattr(torch, options["torch_dtype"])
         if isinstance(options.get("generator"), dict):
             options["generator"] = GeneratorReference(**options["generator"])
-        options["generator"] = objects.get(options.get("generator"), options.get("generator"))
+        options["generator"] = self.generators.get(options.get("generator"), options.get("generator"))
         return options
 
-    def load(name: str, keep: str | None = None, output: str | None = None, **options: Any) -> dict[str, Any]:
+    def load(self, name: str, keep: str | None = None, output: str | None = None, **options: Any) -> dict[str, Any]:
         """Load, write weights and pictures of a fixed input to `output`, keep the generator under a name."""
-        options = prepared(options)
+        import torch
+        from safetensors.torch import save_file
+
+        from psp_hub import PSPModel
+        from psp_hub.config import GeneratorReference
+
+        options = self.prepared(options)
         model = PSPModel.from_pretrained(name, **options)
         if keep:
-            objects[keep] = model.generator
+            self.generators[keep] = model.generator
         if output:
             with torch.no_grad():
                 images = model(torch.linspace(0, 1, 65536).reshape(1, 1, 256, 256).sin()).images
@@ -105,35 +109,43 @@ def serve() -> None:
             "shared": model.generator is options["generator"],
         }
 
-    def push(folder: str, repo_id: str, generator: Any = None, **options: Any) -> dict[str, Any]:
-        model = PSPModel.from_pretrained(folder, **prepared({"generator": generator}))
+    def push(self, folder: str, repo_id: str, generator: Any = None, **options: Any) -> dict[str, Any]:
+        from psp_hub import PSPModel
+
+        model = PSPModel.from_pretrained(folder, **self.prepared({"generator": generator}))
         commit = model.push_to_hub(repo_id, **options)
         return {"url": str(commit), "oid": commit.oid}
 
-    def push_a_generator(folder: str, repo_id: str, **options: Any) -> str:
+    def push_a_generator(self, folder: str, repo_id: str, **options: Any) -> str:
+        from psp_hub.generators import load_generator, push_generator
+
         return push_generator(load_generator(folder), repo_id, **options).oid
 
-    def edit(repo_id: str, path: str, content: str) -> None:
+    def edit(self, repo_id: str, path: str, content: str) -> None:
+        from huggingface_hub import HfApi
+
         HfApi().upload_file(repo_id=repo_id, path_in_repo=path, path_or_fileobj=content.encode())
 
-    def run(code: str, folder: str) -> None:
+    def run(self, code: str, folder: str) -> None:
         """Run Python code, with a `model` that was loaded from a folder."""
+        from psp_hub import PSPModel
+
         exec(code, {"model": PSPModel.from_pretrained(folder)})
 
-    calls = {
-        "chdir": os.chdir,
-        "run": run,
-        "load": load,
-        "push": push,
-        "push_a_generator": push_a_generator,
-        "edit": edit,
-        "command": main,
-    }
+    def command(self, words: list[str]) -> int:
+        from psp_hub.cli.main import main
+
+        return main(words)
+
+
+def serve() -> None:
+    """Answer the calls of a HubClient; what the calls themselves print goes to stderr."""
+    calls = Calls()
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         name, values, arguments = json.loads(line)
         try:
-            answer = {"value": calls[name](*values, **arguments)}
+            answer = {"value": getattr(calls, name)(*values, **arguments)}
         except Exception as error:  # noqa: BLE001 - the test looks at it
             kinds = [kind.__name__ for kind in type(error).__mro__]
             cause = type(error.__cause__).__name__

@@ -19,6 +19,7 @@ from gradio.context import LocalContext
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageChops, ImageDraw
+from playwright.sync_api import Page
 
 from psp_hub.demo.faces import make_faces
 from psp_hub.demo.page import LAUNCH_OPTIONS, build_demo
@@ -30,7 +31,7 @@ from psp_hub.images.png import save_png
 from psp_hub.images.preprocessing import MAX_PIXELS, tensor_to_images
 from psp_hub.model import PSPModel
 from psp_hub.model_names import STARTERS
-from tests.browser import OPENER, draw_face, open_accordion, open_page, serve
+from tests.browser import OPENER, BrowserTab, draw_face, open_accordion, open_page, serve
 
 
 @pytest.fixture
@@ -252,6 +253,82 @@ def test_api(demo, drawing, tmp_path):
         demo.close(verbose=False)
 
 
+class Tab(BrowserTab):
+    """What a person does on the tab, of three faces at a time."""
+
+    def __init__(self, page: Page, folder: Path):
+        super().__init__(page)
+        self.folder = folder  # for its pictures
+        self.face = page.locator("#sketch-face img")
+        self.thumbnails = page.locator("#sketch-gallery .thumbnail-item img")
+        self.button = page.get_by_role("button", name="Draw to face")
+
+    def shoot(self, name: str) -> None:
+        self.page.screenshot(path=self.folder / f"{name}.png", full_page=True)
+
+    def answer(self) -> bytes:
+        """Wait for a new answer to be complete; the face's file."""
+        self.thumbnails.nth(1).wait_for()
+        self.page.wait_for_function("document.querySelector('#sketch-status .wrap').classList.contains('hide')")
+        # Live faces come as JPEG first.
+        self.page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('.png')")
+        self.page.wait_for_function("document.querySelector('#sketch-face img').naturalWidth === 1024")
+        assert self.face.evaluate("image => image.naturalHeight") == 1024
+        assert self.thumbnails.count() == 2
+        return self.page.request.get(self.face.get_attribute("src"), max_retries=3).body()
+
+    def press(self, seed: int) -> bytes:
+        self.page.get_by_label("Seed").fill(str(seed))
+        self.button.click()
+        self.page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
+        return self.answer()
+
+
+def draw_on_the_pad(tab: Tab) -> bytes:
+    """The face of a drawing with seed 0, after faces of other seeds."""
+    page = tab.page
+    page.locator("#sketch-pad canvas").wait_for()
+    tab.shoot("empty")
+    tab.button.click()
+    tab.expect_message("There is no drawing yet.")
+
+    open_accordion(page, "More settings")
+    page.get_by_label("number input for Number of variations").fill("2")
+    draw_face(page)
+    first = tab.press(0)
+    tab.shoot("answer")
+    assert tab.press(6) != first
+    assert tab.press(0) == first
+
+    page.get_by_label("Seed").fill("-1")
+    tab.button.click()
+    tab.expect_message("The seed must be")
+    assert tab.face.is_visible() and tab.thumbnails.count() == 2
+    return first
+
+
+def take_files(tab: Tab, first: bytes) -> None:
+    """Upload what is no picture, click an example, and find the drawing still there: its face is `first`."""
+    page = tab.page
+    page.get_by_role("tab", name="Upload").click()
+    text = tab.folder / "face.png"
+    text.write_text("not a picture")
+    page.locator("#sketch-upload input[type=file]").set_input_files(text)
+    tab.expect_message("face.png is not a picture")
+    tab.button.click()
+    tab.expect_message("There is no picture yet.")
+    page.get_by_label("Seed").fill("0")
+    page.locator(".gallery-item").first.click()
+    page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
+    assert tab.answer() != first
+    tab.thumbnails.nth(1).click()
+    tab.shoot("example")
+    page.keyboard.press("Escape")
+
+    page.get_by_role("tab", name="Draw").click()
+    assert tab.press(0) == first, "the drawing is still on the pad"
+
+
 @pytest.mark.slow
 def test_a_person_at_the_page(first_start, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT_VARIABLE}
@@ -259,91 +336,24 @@ def test_a_person_at_the_page(first_start, tmp_path):
     arguments = ["--model", str(STARTERS / "sketch")]
     log = tmp_path / "log.txt"
     with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
-        page.set_default_timeout(180_000)  # one busy core is enough
-        face, thumbnails = page.locator("#sketch-face img"), page.locator("#sketch-gallery .thumbnail-item img")
-        toast = page.get_by_test_id("toast-body")
-        button = page.get_by_role("button", name="Draw to face")
-
-        def shoot(name: str) -> None:
-            page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
-
-        def overflows() -> bool:
-            return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-
-        def expect_message(text: str) -> None:
-            toast.filter(has_text=text).wait_for()
-            toast.get_by_test_id("toast-close").click()
-            toast.wait_for(state="detached")
-
-        def answer() -> bytes:
-            """Wait for a new answer to be complete; the face's file."""
-            thumbnails.nth(1).wait_for()
-            page.wait_for_function("document.querySelector('#sketch-status .wrap').classList.contains('hide')")
-            # Live faces come as JPEG first.
-            page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('.png')")
-            page.wait_for_function("document.querySelector('#sketch-face img').naturalWidth === 1024")
-            assert face.evaluate("image => image.naturalHeight") == 1024
-            assert thumbnails.count() == 2
-            return page.request.get(face.get_attribute("src"), max_retries=3).body()
-
-        def press(seed: int) -> bytes:
-            page.get_by_label("Seed").fill(str(seed))
-            button.click()
-            page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
-            return answer()
-
-        page.locator("#sketch-pad canvas").wait_for()
-        shoot("empty")
-        button.click()
-        expect_message("There is no drawing yet.")
-
-        open_accordion(page, "More settings")
-        page.get_by_label("number input for Number of variations").fill("2")
-        draw_face(page)
-        first = press(0)
-        shoot("answer")
-        assert press(6) != first
-        assert press(0) == first
-
-        page.get_by_label("Seed").fill("-1")
-        button.click()
-        expect_message("The seed must be")
-        assert face.is_visible() and thumbnails.count() == 2
-
-        page.get_by_role("tab", name="Upload").click()
-        text = tmp_path / "face.png"
-        text.write_text("not a picture")
-        page.locator("#sketch-upload input[type=file]").set_input_files(text)
-        expect_message("face.png is not a picture")
-        button.click()
-        expect_message("There is no picture yet.")
-        page.get_by_label("Seed").fill("0")
-        page.locator(".gallery-item").first.click()
-        page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
-        assert answer() != first
-        thumbnails.nth(1).click()
-        shoot("example")
-        page.keyboard.press("Escape")
-
-        page.get_by_role("tab", name="Draw").click()
-        assert press(0) == first, "the drawing is still on the pad"
-
-        assert not overflows()
+        tab = Tab(page, tmp_path)
+        take_files(tab, draw_on_the_pad(tab))
+        assert not tab.overflows()
         page.set_viewport_size({"width": 390, "height": 844})
-        assert not overflows()
-        shoot("phone")
+        assert not tab.overflows()
+        tab.shoot("phone")
         assert "Traceback" not in log.read_text()
         page.set_viewport_size({"width": 1280, "height": 1000})
-        button.click()
+        tab.button.click()
         page.wait_for_function("!document.querySelector('#sketch-status .wrap').classList.contains('hide')")
         assert troubles == []
         page.reload()  # in the middle of the work: gradio tells the console that it lost the connection
         page.locator("#sketch-pad canvas").wait_for()
-        assert not overflows()
+        assert not tab.overflows()
         open_accordion(page, "More settings")
         page.get_by_label("number input for Number of variations").fill("2")
         draw_face(page)
-        assert Image.open(io.BytesIO(press(0))).size == (1024, 1024)
+        assert Image.open(io.BytesIO(tab.press(0))).size == (1024, 1024)
     assert all("AbortError" in trouble or "onnection" in trouble for trouble in troubles), troubles
 
 

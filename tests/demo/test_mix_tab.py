@@ -26,7 +26,7 @@ from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents import style_indices
 from psp_hub.latents_file import load_latents, save_latents
 from psp_hub.model_names import STARTERS
-from tests.browser import open_page
+from tests.browser import BrowserTab, open_page
 
 SMILE = Direction("smile", "serious … smiling", torch.randn(1, 32), -2.0, 3.0, ("medium",))
 OWN = np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32)
@@ -301,12 +301,11 @@ def test_endpoint(mix, painter, handlers, tmp_path):
             next(edit_face(*bad))
 
 
-class Tab:
+class Tab(BrowserTab):
     """What a person does on the tab, in a browser."""
 
     def __init__(self, page: Page):
-        self.page = page
-        page.set_default_timeout(180_000)  # one busy core is enough
+        super().__init__(page)
         self.face = page.locator("#mix-face img")
         self.status = page.locator("#mix-status")
         self.source = None  # of the face that was last looked at
@@ -326,12 +325,6 @@ class Tab:
     def unfold(self, name: str) -> None:
         self.page.get_by_role("button", name=name).locator("visible=true").first.click()
 
-    def expect_message(self, text: str) -> None:
-        toast = self.page.get_by_test_id("toast-body")
-        toast.filter(has_text=text).wait_for()
-        toast.get_by_test_id("toast-close").click()
-        toast.wait_for(state="detached")
-
     def upload(self, path: Path) -> None:
         with self.page.expect_file_chooser() as chooser:
             self.page.locator("#mix-load").click()
@@ -342,9 +335,6 @@ class Tab:
             self.page.locator(button).click()
         download.value.save_as(path)
 
-    def overflows(self) -> bool:
-        return self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-
 
 @pytest.mark.slow
 def test_a_person_who_mixes(painter, model_dir, tmp_path, monkeypatch):
@@ -354,13 +344,16 @@ def test_a_person_who_mixes(painter, model_dir, tmp_path, monkeypatch):
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
     try:
         with open_page(url) as (page, troubles):
-            mix_a_face(Tab(page), url, tmp_path)
+            tab = Tab(page)
+            edit_a_face(tab, tmp_path)
+            share_a_face(tab, url, tmp_path)
     finally:
         demo.close(verbose=False)
     assert troubles == []
 
 
-def mix_a_face(tab: Tab, url: str, folder: Path) -> None:
+def edit_a_face(tab: Tab, folder: Path) -> None:
+    """Take over the face of a drawing, move it, mix it, save it, and load it again."""
     page = tab.page
     page.get_by_text("labels: it is gone").wait_for()
     tab.press("Edit this face")
@@ -400,6 +393,10 @@ def mix_a_face(tab: Tab, url: str, folder: Path) -> None:
     tab.upload(folder / "text.json")
     tab.expect_message("This is no saved face: it is not valid JSON.")
 
+
+def share_a_face(tab: Tab, url: str, folder: Path) -> None:
+    """Mix two faces by their numbers, and come back to them by a link, on a phone."""
+    page = tab.page
     page.locator("#mix-seed input").fill("7")
     seven = tab.new_face()
     assert "Face 7, with pose and shape" in tab.status.inner_text()

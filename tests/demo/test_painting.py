@@ -26,7 +26,7 @@ from psp_hub.images.face_classes import CLASS_NAMES, PALETTE
 from psp_hub.images.label_maps import labels_to_image
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.model_names import STARTERS
-from tests.browser import drag, open_page, serve, sheet_on
+from tests.browser import BrowserTab, drag, open_page, serve, sheet_on
 
 EXAMPLES = STARTERS / "segmentation" / "examples"
 SKIN, HAIR = 1, 13
@@ -230,20 +230,13 @@ def number(part: str) -> int:
     return next(CLASS_NAMES.index(name) for name, text in LEGEND.items() if text == part)
 
 
-class Tab:
+class Tab(BrowserTab):
     """What a person does on the tab, in a browser."""
 
     def __init__(self, page: Page):
-        self.page = page
-        page.set_default_timeout(180_000)  # one busy core is enough
+        super().__init__(page)
         self.face = page.locator("#segmentation-face img")
         self.pad = page.locator("#segmentation-pad canvas").first
-
-    def expect_message(self, text: str) -> None:
-        toast = self.page.get_by_test_id("toast-body")
-        toast.filter(has_text=text).wait_for()
-        toast.get_by_test_id("toast-close").click()
-        toast.wait_for(state="detached")
 
     def wait_for(self, part: str, x: float, y: float) -> None:
         """Until the painter shows a part of the face at a point of the map, and fills the pad."""
@@ -351,7 +344,7 @@ def test_a_person_at_the_painter(labels_dir, model_dir, tmp_path, portrait):
         page.get_by_role("button", name="Map to face").click()
         tab.expect_message("There is nothing on the map yet")
         page.set_viewport_size({"width": 390, "height": 844})
-        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+        assert not tab.overflows()
         page.screenshot(path=tmp_path / "phone.png", full_page=True)
         assert "Traceback" not in log.read_text()
     assert troubles == []

@@ -17,7 +17,7 @@ from psp_hub import PSPModel
 from psp_hub.demo.page import LAUNCH_OPTIONS
 from psp_hub.demo.photo.tab import add_photo
 from psp_hub.latents_file import load_latents
-from tests.browser import drag, open_accordion, open_page, serve
+from tests.browser import BrowserTab, drag, open_accordion, open_page, serve
 from tests.photo_faces import CHILD, GAPPED, TINY, scene
 
 
@@ -80,9 +80,6 @@ def test_api(models, tmp_path, monkeypatch):
         demo.close(verbose=False)
 
 
-# In a browser
-
-
 @pytest.fixture(scope="module")
 def arguments(models: dict[str, PSPModel], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Of app.py: the three models."""
@@ -92,23 +89,15 @@ def arguments(models: dict[str, PSPModel], tmp_path_factory: pytest.TempPathFact
     return [part for task in models for part in ("--model", str(folder / task))]
 
 
-class Tab:
+class Tab(BrowserTab):
     """What a person does on the tab."""
 
-    def __init__(self, page: Page):
-        self.page = page
-        page.set_default_timeout(180_000)  # one busy core is enough
+    def __init__(self, page: Page, folder: Path):
+        super().__init__(page)
+        self.folder = folder  # for its pictures
         self.face = page.locator("#photo-face img.after")
         self.variations = page.locator("#photo-gallery .thumbnail-item img")
         page.get_by_role("tab", name="Photo").click()
-
-    def expect_message(self, text: str) -> None:
-        toast = self.page.get_by_test_id("toast-body")
-        toast.filter(has_text=text).wait_for()
-        toast.get_by_test_id("toast-close").evaluate_all(
-            "all => all.forEach(button => button.click())"
-        )  # if still there
-        toast.wait_for(state="detached")
 
     def upload(self, path: Path) -> None:
         self.page.locator("#photo-upload input[type=file]").set_input_files(path)
@@ -132,6 +121,9 @@ class Tab:
         self.wait("document.querySelector('#photo-status .wrap').classList.contains('hide')")
         return self.page.request.get(self.face.get_attribute("src"), max_retries=3).body()
 
+    def shoot(self, name: str) -> None:
+        self.page.screenshot(path=self.folder / f"{name}.png", full_page=True)
+
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
 
@@ -139,81 +131,88 @@ class Tab:
         self.page.get_by_role("radio", name=name, exact=True).click()
 
 
+def rebuild(tab: Tab, folder: Path) -> None:
+    """Upload photos, compare, vary and refine the face, keep it and load it again."""
+    page = tab.page
+    tab.press("Rebuild the face")
+    tab.expect_message("There is no photo yet.")
+    tab.upload(folder / "notes.png")
+    tab.expect_message("notes.png is not a picture")
+    tab.upload(CHILD)
+    page.locator("#photo-seen img").wait_for()
+    first = tab.answer(lambda: tab.press("Rebuild the face"))
+    assert Image.open(io.BytesIO(first)).size == (64, 64) and tab.variations.count() == 0
+    tab.shoot("reconstruct")
+
+    divider, figure = page.locator("#photo-face input"), page.locator("#photo-face figure")
+    divider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert figure.get_attribute("style") == "--at: 52%;"
+    box = figure.bounding_box()
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["width"])
+    assert 20 < float(divider.input_value()) < 30
+
+    back = tab.answer(page.get_by_label("Put the face back in the photo").click)
+    with Image.open(CHILD) as photo:
+        assert Image.open(io.BytesIO(back)).size == photo.size and back != first
+    assert tab.answer(page.get_by_label("Put the face back in the photo").click) == first
+
+    tab.press("New variations")
+    tab.variations.nth(3).wait_for()
+    assert tab.shown() == first
+
+    open_accordion(page, "Closer to the photo")
+    page.get_by_label("number input for Number of steps").fill("100")
+    tab.press("Refine")
+    page.get_by_text("of 100, about").first.wait_for()
+    tab.press("Stop")
+    assert tab.shown() == first, "what was there stays"
+    page.get_by_label("number input for Number of steps").fill("5")
+    refined = tab.answer(lambda: tab.press("Refine"))
+    assert refined != first
+
+    page.get_by_role("button", name="Keep this face for later").click()
+    with page.expect_download() as download:
+        page.locator("#photo-download").click()
+    download.value.save_as(folder / "face.safetensors")
+    assert tab.answer(lambda: tab.press("Rebuild the face")) == first
+    assert tab.answer(lambda: tab.load(folder / "face.safetensors")) == refined
+
+
+def fill_in_and_upscale(tab: Tab) -> None:
+    """Paint over a part of the photo, then take a tiny picture, on a phone."""
+    page = tab.page
+    tab.choose("Fill in")
+    page.locator("#photo-pad canvas").first.wait_for()
+    tab.press("Fill in")
+    tab.expect_message("Nothing is painted over yet")
+    page.wait_for_timeout(1000)
+    drag(page, page.locator("#photo-pad canvas").first, [(0.3, 0.7), (0.7, 0.7)])
+    filled = tab.answer(lambda: tab.press("Fill in"))
+    tab.variations.nth(3).wait_for()
+    tab.shoot("fill-in")
+    keep = page.get_by_label("Keep the rest of the photo as it is")
+    assert tab.answer(keep.click) != filled
+
+    tab.choose("Upscale")
+    page.get_by_text("16 to 64 pixels").wait_for()
+    tab.answer(page.locator(".gallery-item:visible").first.click)
+    page.get_by_text("The picture is small and square").wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not tab.overflows()
+    tab.shoot("phone")
+    tab.press("Edit this face")
+    page.locator("#mix-face img").wait_for()
+
+
 @pytest.mark.slow
 def test_a_person_with_a_photo(arguments, tmp_path):
     environment, log = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}, tmp_path / "log.txt"
     (tmp_path / "notes.png").write_text("not a picture")
     with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
-        tab = Tab(page)
-
-        def shoot(name: str) -> None:
-            page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
-
-        tab.press("Rebuild the face")
-        tab.expect_message("There is no photo yet.")
-        tab.upload(tmp_path / "notes.png")
-        tab.expect_message("notes.png is not a picture")
-        tab.upload(CHILD)
-        page.locator("#photo-seen img").wait_for()
-        first = tab.answer(lambda: tab.press("Rebuild the face"))
-        assert Image.open(io.BytesIO(first)).size == (64, 64) and tab.variations.count() == 0
-        shoot("reconstruct")
-
-        divider, figure = page.locator("#photo-face input"), page.locator("#photo-face figure")
-        divider.focus()
-        for _ in range(4):
-            page.keyboard.press("ArrowRight")
-        assert figure.get_attribute("style") == "--at: 52%;"
-        box = figure.bounding_box()
-        page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["width"])
-        assert 20 < float(divider.input_value()) < 30
-
-        back = tab.answer(page.get_by_label("Put the face back in the photo").click)
-        with Image.open(CHILD) as photo:
-            assert Image.open(io.BytesIO(back)).size == photo.size and back != first
-        assert tab.answer(page.get_by_label("Put the face back in the photo").click) == first
-
-        tab.press("New variations")
-        tab.variations.nth(3).wait_for()
-        assert tab.shown() == first
-
-        open_accordion(page, "Closer to the photo")
-        page.get_by_label("number input for Number of steps").fill("100")
-        tab.press("Refine")
-        page.get_by_text("of 100, about").first.wait_for()
-        tab.press("Stop")
-        assert tab.shown() == first, "what was there stays"
-        page.get_by_label("number input for Number of steps").fill("5")
-        refined = tab.answer(lambda: tab.press("Refine"))
-        assert refined != first
-
-        page.get_by_role("button", name="Keep this face for later").click()
-        with page.expect_download() as download:
-            page.locator("#photo-download").click()
-        download.value.save_as(tmp_path / "face.safetensors")
-        assert tab.answer(lambda: tab.press("Rebuild the face")) == first
-        assert tab.answer(lambda: tab.load(tmp_path / "face.safetensors")) == refined
-
-        tab.choose("Fill in")
-        page.locator("#photo-pad canvas").first.wait_for()
-        tab.press("Fill in")
-        tab.expect_message("Nothing is painted over yet")
-        page.wait_for_timeout(1000)
-        drag(page, page.locator("#photo-pad canvas").first, [(0.3, 0.7), (0.7, 0.7)])
-        filled = tab.answer(lambda: tab.press("Fill in"))
-        tab.variations.nth(3).wait_for()
-        shoot("fill-in")
-        keep = page.get_by_label("Keep the rest of the photo as it is")
-        assert tab.answer(keep.click) != filled
-
-        tab.choose("Upscale")
-        page.get_by_text("16 to 64 pixels").wait_for()
-        tab.answer(page.locator(".gallery-item:visible").first.click)
-        page.get_by_text("The picture is small and square").wait_for()
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-        shoot("phone")
-        tab.press("Edit this face")
-        page.locator("#mix-face img").wait_for()
+        tab = Tab(page, tmp_path)
+        rebuild(tab, tmp_path)
+        fill_in_and_upscale(tab)
         assert "Traceback" not in log.read_text()
     assert troubles == []
