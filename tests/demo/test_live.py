@@ -195,6 +195,147 @@ def test_a_pad_that_loses_its_value_sends_the_drawing_again(tmp_path):
         assert int(length) > 1000 and not troubles
 
 
+def undo_and_redo(pad: Pad, folder: Path) -> tuple[str, bytes, bytes, bytes]:
+    """By button and by keyboard, that brings back drawing and face, to the byte.
+
+    Returns:
+        Address of the face, the faces of one stroke and of two, and the drawing of one.
+    """
+    page = pad.page
+    pad.stroke((0.2, 0.2), (0.8, 0.2), (0.8, 0.8))
+    address, first = pad.face()
+    drawn = pad.drawing()
+    pad.stroke((0.3, 0.4), (0.7, 0.6))
+    address, second = pad.face(address)
+    assert second != first
+    page.screenshot(path=folder / "drawn.png", full_page=True)
+
+    pad.press("Undo")
+    address, again = pad.face(address)
+    assert again == first and pad.drawing() == drawn
+    page.keyboard.press("Control+Shift+Z")
+    address, again = pad.face(address)
+    assert again == second
+    page.keyboard.press("Control+Z")
+    address, again = pad.face(address)
+    assert again == first
+    return address, first, second, drawn
+
+
+def erase_and_clear(pad: Pad, address: str, first: bytes, drawn: bytes) -> str:
+    """The eraser takes a stroke away, the dice change the face, and clearing can be undone."""
+    page = pad.page
+    pad.press("Eraser")
+    page.locator("#sketch-pad .size").fill("64")
+    pad.stroke((0.5, 0.2), (0.8, 0.2), (0.8, 0.8))
+    address, erased = pad.face(address)
+    assert erased != first
+    pad.press("Undo")
+    address, _ = pad.face(address)
+    page.get_by_label("Seed").first.fill("5")
+    address, rolled = pad.face(address)
+    assert rolled != first
+    page.get_by_label("Seed").first.fill("1")
+    address, again = pad.face(address)
+    assert again == first
+    pad.press("Clear")
+    assert not page.evaluate("document.querySelector('#sketch-pad [data-do=undo]').disabled")
+    pad.press("Undo")
+    page.wait_for_function("!document.querySelector('#sketch-pad [data-do=clear]').disabled")
+    assert pad.drawing() == drawn
+    return address
+
+
+def trace_a_photo(pad: Pad, address: str, second: bytes, folder: Path) -> str:
+    """A photo to trace is seen, but is no part of the drawing, and never leaves the browser."""
+    page = pad.page
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    chooser = page.locator("#sketch-pad input[type=file]")
+    chooser.set_input_files(folder / "text.jpg")
+    page.get_by_text("This browser cannot show that file").wait_for()
+    chooser.set_input_files(folder / "photo.jpg")
+    photo = page.locator("#sketch-pad .photo")
+    photo.wait_for()
+    page.get_by_label("How clearly the photo is seen").fill("0.8")
+    assert photo.evaluate("photo => getComputedStyle(photo).opacity") == "0.8"
+    assert all(url.startswith("blob:") for url in sent)
+    page.screenshot(path=folder / "traced.png", full_page=True)
+    pad.press("Pen")
+    pad.stroke((0.3, 0.4), (0.7, 0.6))
+    address, again = pad.face(address)
+    assert again == second
+    pad.press("Remove")
+    assert photo.is_hidden()
+    return address
+
+
+def press_during_a_stroke(pad: Pad, address: str) -> None:
+    """The button does its whole work even if it is pressed while a stroke's face is on its way."""
+    page = pad.page
+    pad.stroke((0.3, 0.7), (0.6, 0.7))
+    page.get_by_role("button", name="Draw to face").first.click()
+    page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
+    address, made = pad.face(address)
+    # When the stroke's turn comes, its face is there already: no preview covers it, not even for a moment.
+    faces = pad.watch()
+    page.wait_for_timeout(3000)
+    assert faces() == [] and pad.face() == (address, made)
+
+    # A seed that changes before a stroke's face has come counts for that stroke's drawing.
+    pad.stroke((0.3, 0.8), (0.6, 0.8))
+    page.get_by_label("Seed").first.fill("6")
+    page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-6.png')")
+    _, followed = pad.face()
+    page.get_by_role("button", name="Draw to face").first.click()
+    page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
+    address, made = pad.face()
+    assert made == followed
+
+
+def change_the_seed_before_the_stroke_arrives(pad: Pad) -> None:
+    """A seed counts also where its message overtakes that of the stroke, which then still has the seed before."""
+    page = pad.page
+    held: list[Route] = []
+
+    def hold_the_stroke(route: Route) -> None:
+        if held or PREFIX not in (route.request.post_data or ""):
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/queue/join*", hold_the_stroke)
+    pad.stroke((0.3, 0.9), (0.6, 0.9))
+    page.get_by_label("Seed").first.fill("7")
+    page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-7.png')")
+    _, overtaking = pad.face()
+    pad.watch()
+    held[0].continue_()
+    page.wait_for_function("window.faces.some(face => face.includes('face-seed-6.'))")
+    page.wait_for_function("window.faces.at(-1).endsWith('face-seed-7.png')")
+    page.unroute_all(behavior="wait")
+    _, followed = pad.face()
+    assert followed != overtaking, "of the drawing before"
+    changed, _ = pad.face()
+    page.get_by_label("Seed").first.fill("1")
+    pad.face(changed)
+
+
+def draw_without_live_faces(pad: Pad, second: bytes, folder: Path) -> None:
+    """Switched off, the face waits for the button; on a phone, a small copy of it leads there."""
+    page = pad.page
+    address, _ = pad.face()
+    page.locator("#sketch-live input").uncheck()
+    pad.stroke((0.2, 0.8), (0.5, 0.9))
+    page.get_by_role("button", name="Draw to face").first.click()
+    _, third = pad.face(address)
+    assert third != second
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+    page.get_by_role("button", name="Show the face large").wait_for()
+    page.screenshot(path=folder / "phone.png", full_page=True)
+
+
 @pytest.mark.slow
 def test_a_person_draws_live(model_dir, tmp_path, portrait):
     portrait(400, 0).save(tmp_path / "photo.jpg")
@@ -206,118 +347,11 @@ def test_a_person_draws_live(model_dir, tmp_path, portrait):
         open_page(url) as (page, troubles),
     ):
         pad = Pad(page)
-        pad.stroke((0.2, 0.2), (0.8, 0.2), (0.8, 0.8))
-        address, first = pad.face()
-        drawn = pad.drawing()
-        pad.stroke((0.3, 0.4), (0.7, 0.6))
-        address, second = pad.face(address)
-        assert second != first
-        page.screenshot(path=tmp_path / "drawn.png", full_page=True)
-
-        # Undo, by button and by keyboard, brings back drawing and face, to the byte.
-        pad.press("Undo")
-        address, again = pad.face(address)
-        assert again == first and pad.drawing() == drawn
-        page.keyboard.press("Control+Shift+Z")
-        address, again = pad.face(address)
-        assert again == second
-        page.keyboard.press("Control+Z")
-        address, again = pad.face(address)
-        assert again == first
-
-        # The eraser takes the stroke away, the dice change the face, and clearing can be undone.
-        pad.press("Eraser")
-        page.locator("#sketch-pad .size").fill("64")
-        pad.stroke((0.5, 0.2), (0.8, 0.2), (0.8, 0.8))
-        address, erased = pad.face(address)
-        assert erased != first
-        pad.press("Undo")
-        address, _ = pad.face(address)
-        page.get_by_label("Seed").first.fill("5")
-        address, rolled = pad.face(address)
-        assert rolled != first
-        page.get_by_label("Seed").first.fill("1")
-        address, again = pad.face(address)
-        assert again == first
-        pad.press("Clear")
-        assert not page.evaluate("document.querySelector('#sketch-pad [data-do=undo]').disabled")
-        pad.press("Undo")
-        page.wait_for_function("!document.querySelector('#sketch-pad [data-do=clear]').disabled")
-        assert pad.drawing() == drawn
-
-        # A photo to trace is seen, but is no part of the drawing, and never leaves the browser.
-        sent: list[str] = []
-        page.on("request", lambda request: sent.append(request.url))
-        chooser = page.locator("#sketch-pad input[type=file]")
-        chooser.set_input_files(tmp_path / "text.jpg")
-        page.get_by_text("This browser cannot show that file").wait_for()
-        chooser.set_input_files(tmp_path / "photo.jpg")
-        photo = page.locator("#sketch-pad .photo")
-        photo.wait_for()
-        page.get_by_label("How clearly the photo is seen").fill("0.8")
-        assert photo.evaluate("photo => getComputedStyle(photo).opacity") == "0.8"
-        assert all(url.startswith("blob:") for url in sent)
-        page.screenshot(path=tmp_path / "traced.png", full_page=True)
-        pad.press("Pen")
-        pad.stroke((0.3, 0.4), (0.7, 0.6))
-        address, again = pad.face(address)
-        assert again == second
-        pad.press("Remove")
-        assert photo.is_hidden()
-
-        # The button does its whole work even if it is pressed while a stroke's face is on its way.
-        pad.stroke((0.3, 0.7), (0.6, 0.7))
-        page.get_by_role("button", name="Draw to face").first.click()
-        page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
-        address, made = pad.face(address)
-        # When the stroke's turn comes, its face is there already: no preview covers it, not even for a moment.
-        faces = pad.watch()
-        page.wait_for_timeout(3000)
-        assert faces() == [] and pad.face() == (address, made)
-
-        # A seed that changes before a stroke's face has come counts for that stroke's drawing.
-        pad.stroke((0.3, 0.8), (0.6, 0.8))
-        page.get_by_label("Seed").first.fill("6")
-        page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-6.png')")
-        _, followed = pad.face()
-        page.get_by_role("button", name="Draw to face").first.click()
-        page.locator("#sketch-gallery .thumbnail-item img").nth(3).wait_for()
-        address, made = pad.face()
-        assert made == followed
-
-        # Also where its message overtakes that of the stroke, which then still has the seed before.
-        held: list[Route] = []
-
-        def hold_the_stroke(route: Route) -> None:
-            if held or PREFIX not in (route.request.post_data or ""):
-                route.continue_()
-            else:
-                held.append(route)
-
-        page.route("**/queue/join*", hold_the_stroke)
-        pad.stroke((0.3, 0.9), (0.6, 0.9))
-        page.get_by_label("Seed").first.fill("7")
-        page.wait_for_function("document.querySelector('#sketch-face img').src.endsWith('face-seed-7.png')")
-        _, overtaking = pad.face()
-        pad.watch()
-        held[0].continue_()
-        page.wait_for_function("window.faces.some(face => face.includes('face-seed-6.'))")
-        page.wait_for_function("window.faces.at(-1).endsWith('face-seed-7.png')")
-        page.unroute_all(behavior="wait")
-        _, followed = pad.face()
-        assert followed != overtaking, "of the drawing before"
-        page.get_by_label("Seed").first.fill("1")
-        address, _ = pad.face(address)
-
-        # Switched off, the face waits for the button.
-        page.locator("#sketch-live input").uncheck()
-        pad.stroke((0.2, 0.8), (0.5, 0.9))
-        page.get_by_role("button", name="Draw to face").first.click()
-        address, third = pad.face(address)
-        assert third != second
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-        page.get_by_role("button", name="Show the face large").wait_for()
-        page.screenshot(path=tmp_path / "phone.png", full_page=True)
+        address, first, second, drawn = undo_and_redo(pad, tmp_path)
+        address = erase_and_clear(pad, address, first, drawn)
+        address = trace_a_photo(pad, address, second, tmp_path)
+        press_during_a_stroke(pad, address)
+        change_the_seed_before_the_stroke_arrives(pad)
+        draw_without_live_faces(pad, second, tmp_path)
         assert "Traceback" not in log.read_text()
     assert troubles == []
