@@ -42,11 +42,11 @@ def test_what_fits_is_taken(demo):
     assert asyncio.run(demo.preprocess_data(function, [None, 1, 1, 0.5, 1], None)) == [None, 1, 1, 0.5, 1]
 
 
-def test_a_file_that_was_sent_leaves_no_other(demo, drawing, monkeypatch, tmp_path):
+def test_a_file_that_was_sent_leaves_no_other(demo, portrait, monkeypatch, tmp_path):
     """gradio's own component makes an empty file beside each, and never deletes it."""
     (function,) = [fn for fn in demo.fns.values() if fn.api_name == "draw_to_face"]
     component, path = function.inputs[0], tmp_path / "drawing.png"
-    drawing.save(path)
+    portrait(64, 0).save(path)
     (tmp_path / "cache").mkdir()
     monkeypatch.setattr(component, "GRADIO_CACHE", str(tmp_path / "cache"))
     assert component.preprocess(component.data_model(path=str(path))) == str(path)
