@@ -92,6 +92,24 @@ def check_noise_mode(noise_mode: str) -> None:
         raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {', '.join(get_args(NoiseMode))}")
 
 
+def noise_maps(stored: Tensor, number: int, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor | None:
+    """The noise of a layer for `number` feature maps; random ones have a variance of 1.
+
+    Args:
+        stored: the layer's own, [1, 1, H, W].
+
+    Returns:
+        [1, 1, H, W] for all maps or, with `random`, one for each, [number, 1, H, W]; None adds nothing.
+    """
+    if noise_mode == "none":
+        return None
+    if noise_mode == "const":
+        return stored
+    # Drawn in float32 on the generator's device, so that a seed means the same noise everywhere.
+    shape, device = (number, *stored.shape[1:]), generator.device if generator else "cpu"
+    return torch.randn(shape, generator=generator, device=device).to(stored)
+
+
 def use_checkpoints(synthesis: Synthesis, noise_mode: NoiseMode) -> bool:
     """Whether the blocks of a synthesis network are to be run again in the backward pass rather than remembered.
 

@@ -11,7 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psp_hub.generators.banded import can_be_banded, draw_banded
-from psp_hub.generators.base import Generator, NoiseMode, Synthesis, check_noise_mode, check_ws, use_checkpoints
+from psp_hub.generators.base import (
+    Generator,
+    NoiseMode,
+    Synthesis,
+    check_noise_mode,
+    check_ws,
+    noise_maps,
+    use_checkpoints,
+)
 from psp_hub.generators.mapping import LEAKY_SLOPE, MappingNetwork
 from psp_hub.hub.diffusers_parts import register_to_config
 from psp_hub.layers import Modulation, inverse_haar
@@ -52,13 +60,8 @@ class StyledConv(nn.Module):
 
     def make_noise(self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor | None:
         """What is added to `number` feature maps: [1 or number, 1, H, W], or None."""
-        if noise_mode == "none":
-            return None
-        if noise_mode == "const":
-            return self.noise
-        # Drawn in float32 on the generator's device, so that a seed means the same noise everywhere.
-        shape, device = (number, *self.noise.shape[1:]), generator.device if generator else "cpu"
-        return torch.randn(shape, generator=generator, device=device).to(self.noise) * self.noise.std()
+        noise = noise_maps(self.noise, number, noise_mode, generator)
+        return noise * self.noise.std() if noise is not None and noise_mode == "random" else noise
 
     def mix(self, x: Tensor, channels: int | None) -> Tensor:
         """The convolution, or the first `channels` of what it gives."""

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from psp_hub.generators.banded import can_be_banded
 from psp_hub.generators.banded_stylegan2 import draw_banded
-from psp_hub.generators.base import Generator, NoiseMode, Synthesis, check_noise_mode, check_ws, use_checkpoints
+from psp_hub.generators.base import (
+    Generator,
+    NoiseMode,
+    Synthesis,
+    check_noise_mode,
+    check_ws,
+    noise_maps,
+    use_checkpoints,
+)
 from psp_hub.generators.mapping import GAIN, LEAKY_SLOPE, MappingNetwork
 from psp_hub.hub.diffusers_parts import register_to_config
 from psp_hub.layers import Modulation, blur, upsample
@@ -72,13 +80,7 @@ class StyledConv(nn.Module):
 
     def make_noise(self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor | None:
         """One map for all images [1, 1, H, W] or, with `random`, one for each [number, 1, H, W]; not yet as strong."""
-        if noise_mode == "none":
-            return None
-        if noise_mode == "const":
-            return self.noise
-        # Drawn in float32 on the generator's device, so that a seed means the same noise everywhere.
-        shape, device = (number, *self.noise.shape[1:]), generator.device if generator else "cpu"
-        return torch.randn(shape, generator=generator, device=device).to(self.noise)
+        return noise_maps(self.noise, number, noise_mode, generator)
 
 
 class ToRGB(nn.Module):
