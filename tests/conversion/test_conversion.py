@@ -125,8 +125,14 @@ def test_save_and_load(psp_state, tmp_path, legacy):
     converted = convert(save({"state_dict": psp_state, "latent_avg": START}, tmp_path / "psp.pt", legacy))
     converted.save(tmp_path / "model")
     loaded = PSPModel.from_pretrained(tmp_path / "model")
-    for actual, expected in zip(loaded(picture()).values(), converted.model(picture()).values(), strict=True):
-        assert torch.equal(actual, expected)
+    for part in ("encoder", "generator"):
+        tensors, expected = getattr(loaded, part).state_dict(), getattr(converted.model, part).state_dict()
+        assert tensors.keys() == expected.keys()
+        assert all(torch.equal(tensors[name], value) for name, value in expected.items())
+    answer, expected = loaded(picture()), converted.model(picture())
+    assert torch.equal(answer.ws, expected.ws)
+    # Where a file puts a weight in memory decides how a product of it with one style is rounded.
+    torch.testing.assert_close(answer.images, expected.images, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="exists already"):
         converted.save(tmp_path / "model")
 

@@ -1,12 +1,14 @@
 """Tasks of something else than faces: rows, tabs, and training/domain.py from a .pkl to a page that answers."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
@@ -113,7 +115,16 @@ def test_the_command_line_looks_for_no_faces(make_encoder, tiny_generator, shape
     assert code and "No face was found" in err
 
 
+@pytest.fixture
+def own_accelerator() -> Iterator[None]:
+    """The tests before and after may train in another precision, of which a process has one for ever."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_accelerator")
 def test_from_a_pickle_to_a_page_that_answers(shapes_dir, tmp_path, monkeypatch):
     """A StyleGAN2 at 64 px, initialised, and pictures of shapes: pairs, encoder, report, page."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
