@@ -216,7 +216,7 @@ def page_settings(task: str, seed: int) -> list[Any]:
     """What the endpoint of a task is sent behind the file, for one variation."""
     common: list[Any] = [seed, 1, 0.5, 1.0]
     before = {"segmentation": ["CelebAMask-HQ"], "inpainting": [None, True]}.get(task, [])
-    behind = [] if task in ("sketch", "segmentation") else [0]
+    behind = [] if task in ("sketch", "segmentation") else [0, 0, False]  # no refinement, largest face, alone
     return [*before, *common, *behind]
 
 
@@ -229,6 +229,8 @@ def on_page(page: RunningPage, task: str, model: PSPModel, case: Hostile, data: 
     path = page.upload(case.path.name, content)
     file = {"path": path or str(case.path), "meta": {"_type": "gradio.FileData"}}
     outcome, answers = page.ask(ENDPOINTS[task], [file, *data])
+    if "does not fit" in outcome.text:
+        outcome.wrong = f"the benchmark does not know the page's endpoints: {outcome.text}"
     kind = model.config.input_kind
     seen = lambda: as_input(open_image(answers[2]["path"], keep_mode=True), kind)  # noqa: E731
     return judge(outcome, case, seen, of_case(case, kind))

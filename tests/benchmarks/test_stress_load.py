@@ -2,7 +2,17 @@
 
 import pytest
 
+from benchmarks.hostile.doors import ENDPOINTS, page_settings
+from benchmarks.hostile.models import make_models
 from benchmarks.stress_load import parse_args, stress
+from psp_hub.demo.page import build_demo
+
+
+def test_what_is_sent_fits_the_endpoints(tmp_path):
+    demo = build_demo(list(make_models(tmp_path).values()))
+    inputs = {function.api_name: function.inputs for function in demo.fns.values()}
+    for task, endpoint in ENDPOINTS.items():
+        assert len(page_settings(task, 0)) == len(inputs[endpoint]) - 1, task
 
 
 @pytest.mark.slow
