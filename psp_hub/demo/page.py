@@ -17,6 +17,7 @@ from psp_hub.demo.mix.recipes import Painter
 from psp_hub.demo.parts import Results
 from psp_hub.demo.photo import tab as photo
 from psp_hub.demo.sketch import tab as sketch
+from psp_hub.demo.stopping import end_stops_without_error
 from psp_hub.directions import available_directions, load_directions
 from psp_hub.face_parser import FaceParser
 from psp_hub.generators.base import Generator
@@ -146,6 +147,7 @@ def build_demo(
     # gradio makes it for the first upload, but an example that is clicked before one needs it, too.
     Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
     header = HEADER if painter else OWN_HEADER
+    end_stops_without_error()
     with Page(title=header, delete_cache=(HOUR, 24 * HOUR)) as demo:
         gr.Markdown(f"# {header}")
         show_problems(list(problems))
