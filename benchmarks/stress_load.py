@@ -7,7 +7,8 @@ Clients send drawings, label maps and photos in turn. Each answer is compared, b
 got before; who is told that the queue is full asks again after a second, as a person would. Beside them, uploads are
 cut off in the middle without end, and others leave: before the answer, or while it is sent. Prints how many were
 answered, refused in words, wrong, tracebacks in the server's log, files left, and memory and open files after a
-warm-up and at the end. The networks are tiny and random, unless models are named. Exits with 1 if anything is wrong.
+warm-up, in which the page comes to remember as many sessions as it may, and at the end. The networks are tiny and
+random, unless models are named. Exits with 1 if anything is wrong.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from benchmarks.hostile.doors import ENDPOINTS, RunningPage, page_settings
 from benchmarks.hostile.models import make_models
 from benchmarks.hostile.verdict import exit_with
 from psp_hub.config import PSPConfig
+from psp_hub.demo.launch import SESSIONS
 from psp_hub.model_names import STARTERS, find_model
 from tests.browser import serve
 
@@ -187,7 +189,7 @@ def stress(args: argparse.Namespace, folder: Path) -> list[str]:
             expected[request] = answer
         warm_up = Load(load.page)
         with ThreadPoolExecutor(args.clients) as pool:
-            list(pool.map(lambda i: warm_up.client(i, 1, expected), range(args.clients)))
+            list(pool.map(lambda i: warm_up.client(i, 1, expected), range(max(args.clients, SESSIONS))))
         load.wrong += warm_up.wrong
         before, begin, requests = sizes(process), time.monotonic(), list(expected)
         bad: list[Callable[[int], None]] = [

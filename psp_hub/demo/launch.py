@@ -5,6 +5,9 @@ from typing import Any
 
 import gradio as gr
 
+# Whose faces the page remembers. Each takes half a megabyte even without one, and each call of a program is a session
+# of its own: gradio's 10,000 fill the memory of a laptop.
+SESSIONS = 200
 OPTIONS: dict[str, Any] = {
     "theme": gr.themes.Default(primary_hue="indigo", font=["system-ui", "sans-serif"]),
     "share": False,
@@ -13,6 +16,7 @@ OPTIONS: dict[str, Any] = {
     "max_file_size": "20mb",
     "footer_links": [],
     "quiet": True,
+    "state_session_capacity": SESSIONS,
     # Else gradio asks itself for the page and gives up after 3 seconds: on a busy machine, or behind a proxy.
     "_frontend": False,
 }

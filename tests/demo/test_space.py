@@ -153,3 +153,17 @@ def test_address(monkeypatch, variables, address):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert launch.default_address() == address
+
+
+def test_a_page_remembers_so_many_sessions_and_no_more():
+    """Each call of a program is one: of gradio's 10,000, each takes half a megabyte."""
+    with gr.Blocks() as demo:
+        gr.State(3)
+    app, _, _ = demo.launch(**launch.OPTIONS, prevent_thread_lock=True, server_name="127.0.0.1")
+    try:
+        for number in range(launch.SESSIONS + 3):
+            app.state_holder[f"session {number}"]
+        assert len(app.state_holder.session_data) == launch.SESSIONS
+        assert "session 2" not in app.state_holder and "session 3" in app.state_holder
+    finally:
+        demo.close(verbose=False)
