@@ -16,7 +16,7 @@ from psp_hub.demo.faces import Painted, make_faces
 from psp_hub.demo.problems import Problem
 from psp_hub.demo.settings import Settings
 from psp_hub.demo.sketch.handlers import MAX_CHARACTERS, PREFIX, face_makers, read_pad
-from psp_hub.demo.sketch.live import NOTHING, follow_settings, follow_stroke, paint_preview
+from psp_hub.demo.sketch.live import NO_STROKE, NOTHING, follow_settings, follow_stroke, follow_up, paint_preview
 from psp_hub.images.pictures import open_image
 from psp_hub.images.preprocessing import prepare_drawing
 from psp_hub.model import PSPModel
@@ -44,7 +44,7 @@ def read(updates: Iterator) -> list[tuple]:
             Image.open(seen).copy() if isinstance(seen, str) else seen,
             painted,
         )
-        for face, seen, painted in updates
+        for face, seen, painted, *_ in updates
     ]
 
 
@@ -84,7 +84,7 @@ def test_settings_paint_the_same_drawing_anew(model, drawing, painted):
 def test_a_face_that_is_there_is_not_painted_again(model, drawing, painted, on_pad):
     """Nor covered by its preview: the button's face may come before that of the last stroke."""
     pad = on_pad(drawing)
-    assert list(follow_stroke(model, True, pad, painted, 3, 0.5, 1.0)) == [NOTHING]
+    assert list(follow_stroke(model, True, pad, painted, 3, 0.5, 1.0)) == [NO_STROKE]
     assert list(follow_settings(model, True, painted, 3, 0.5, 1.0)) == [NOTHING]
     other = drawing.copy()
     ImageDraw.Draw(other).line((200, 200, 300, 200), fill=0, width=3)
@@ -93,11 +93,28 @@ def test_a_face_that_is_there_is_not_painted_again(model, drawing, painted, on_p
     assert len(list(follow_stroke(model, True, on_pad(other), painted, 3, 0.5, 1.0))) == 2
 
 
+def test_a_stroke_whose_settings_changed_meanwhile(model, drawing, on_pad):
+    """The face is sent again even if it was painted: the browser may have shown it before that of the stroke."""
+    (*_, painted, settings) = list(follow_stroke(model, True, on_pad(drawing), None, 3, 0.5, 1.0))[-1]
+    assert settings == Settings(3) == painted.settings
+    for remembered in (painted, painted._replace(settings=Settings(4))):
+        ((suffix, face, _, anew),) = read(follow_up(model, True, remembered, settings, 4, 0.5, 1.0))
+        assert suffix == ".png" and face == button_face(model, drawing, 4) and anew.settings == Settings(4)
+    for inputs in (
+        (True, painted, settings, 3),
+        (True, painted, None, 4),
+        (True, None, settings, 4),
+        (False, painted, settings, 4),
+        (True, painted, settings, None),
+    ):
+        assert list(follow_up(model, *inputs, 0.5, 1.0)) == [NOTHING]
+
+
 def test_what_changes_nothing(model, drawing, painted, on_pad):
     dot = Image.new("L", (512, 512), 255)
     dot.putpixel((256, 256), 0)
     for inputs in ((False, on_pad(drawing), 1), (True, None, 1), (True, on_pad(dot), 1)):
-        assert list(follow_stroke(model, *inputs[:2], None, inputs[2], 0.5, 1.0)) == [NOTHING]
+        assert list(follow_stroke(model, *inputs[:2], None, inputs[2], 0.5, 1.0)) == [NO_STROKE]
     seeds = [(True, painted, seed) for seed in (None, -1, 0.5)]
     for inputs in ((False, painted, 1), (True, None, 1), *seeds):
         assert list(follow_settings(model, *inputs, 0.5, 1.0)) == [NOTHING]

@@ -23,6 +23,9 @@ from psp_hub.model import PSPModel
 # Updates of the face, of the drawing as the encoder gets it, and of what the page remembers of the face.
 Update = tuple[Any, Any, Any]
 NOTHING = (gr.skip(),) * 3
+# The same, and the settings of the face, or None if there is none.
+StrokeUpdate = tuple[Any, Any, Any, Any]
+NO_STROKE = (*NOTHING, None)
 
 
 def follow_stroke(
@@ -33,7 +36,7 @@ def follow_stroke(
     seed: float | None,
     strength: float,
     likeness: float,
-) -> Iterator[Update]:
+) -> Iterator[StrokeUpdate]:
     """The face of what is on the pad: first a preview, which is there at once, then the PNG that can be kept.
 
     Both have as many pixels, so that nothing on the page moves. A drawing with too little on it to be one is no error
@@ -44,27 +47,27 @@ def follow_stroke(
     """
     drawing = read_pad(pad)
     if not live or drawing is None:
-        yield NOTHING
+        yield NO_STROKE
         return
     try:
         seen, _ = prepare(drawing, model.config.input_kind)
     except ValueError:
-        yield NOTHING
+        yield NO_STROKE
         return
     settings = Settings.checked(seed, strength=strength, likeness=likeness)
     if painted is not None and painted.answers(seen, settings):
-        yield NOTHING
+        yield NO_STROKE
         return
     with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
         for face, painted in paint_live(model, seen, settings):
             if painted is None:
                 path = face_path(folder, settings.seed, ".jpg")
                 face.save(path, quality=90)
-                yield path, gr.skip(), gr.skip()
+                yield path, gr.skip(), gr.skip(), gr.skip()
             else:
                 path = face_path(folder, settings.seed)
                 save_png(face, path)
-                yield path, save_input(seen, folder), painted
+                yield path, save_input(seen, folder), painted, settings
 
 
 def follow_settings(
@@ -75,23 +78,52 @@ def follow_settings(
     `painted` is that face when its turn comes, as the page's server remembers it: what the browser shows when the
     setting is changed may be the face of the stroke before.
     """
-    if not live or painted is None:
+    settings = typed_settings(seed, strength, likeness)
+    if not live or painted is None or settings is None or painted.settings.give_the_same_face(settings):
         yield NOTHING
-        return
+    else:
+        yield from repaint(model, painted, settings)
+
+
+def follow_up(
+    model: PSPModel,
+    live: bool,
+    painted: Painted | None,
+    stroked: Settings | None,
+    seed: float | None,
+    strength: float,
+    likeness: float,
+) -> Iterator[Update]:
+    """After a stroke, the face with the settings that changed meanwhile, even if it was painted already.
+
+    The server may get a setting before the stroke that came first, and the stroke's face still has the old one. Or it
+    paints both in turn, and the browser shows them in the other order: gradio waits for no answer of another event.
+
+    Args:
+        stroked: the settings of the stroke's face; None if there was none.
+    """
+    settings = typed_settings(seed, strength, likeness)
+    if not live or painted is None or stroked is None or settings is None or stroked.give_the_same_face(settings):
+        yield NOTHING
+    else:
+        yield from repaint(model, painted, settings)
+
+
+def typed_settings(seed: float | None, strength: float, likeness: float) -> Settings | None:
+    """What is set, or None while a number is half typed."""
     try:
-        settings = Settings.checked(seed, strength=strength, likeness=likeness)
+        return Settings.checked(seed, strength=strength, likeness=likeness)
     except Problem:
-        yield NOTHING
-        return
-    seen = Image.fromarray(painted.seen)
-    if painted.answers(seen, settings):
-        yield NOTHING
-        return
+        return None
+
+
+def repaint(model: PSPModel, painted: Painted, settings: Settings) -> Iterator[Update]:
+    """The face of the same drawing with other settings."""
     with tempfile.TemporaryDirectory(prefix="psp-hub-") as folder:
-        *_, (face, painted) = paint_live(model, seen, settings, quick=False)
+        *_, (face, anew) = paint_live(model, Image.fromarray(painted.seen), settings, quick=False)
         path = face_path(folder, settings.seed)
         save_png(face, path)
-        yield path, gr.skip(), painted
+        yield path, gr.skip(), anew
 
 
 @on_gpu

@@ -10,6 +10,7 @@ from psp_hub.demo.parts import (
     HIDDEN,
     PICTURE,
     QUICK,
+    STATE_SECONDS,
     WORK,
     PictureFile,
     Results,
@@ -20,7 +21,7 @@ from psp_hub.demo.parts import (
     show_result,
 )
 from psp_hub.demo.sketch.handlers import face_makers, show_upload
-from psp_hub.demo.sketch.live import Update, follow_settings, follow_stroke
+from psp_hub.demo.sketch.live import StrokeUpdate, Update, follow_settings, follow_stroke, follow_up
 from psp_hub.demo.sketch.pad import add_pad
 from psp_hub.demo.space import SHARED_GPU
 from psp_hub.model import PSPModel
@@ -57,20 +58,23 @@ def variations_tip(button: str) -> str:
 def add_live(model: PSPModel, pad: gr.HTML, live: gr.Checkbox, settings: list[Any], results: Results) -> None:
     """Let the face follow the pad and the settings. Of the changes that pile up, the last one counts."""
     seed, _, strength, likeness = settings
+    stroked = gr.State(time_to_live=STATE_SECONDS)  # the settings of the last stroke's face
     options = {**WORK, **QUICK, "trigger_mode": "always_last"}
-    outputs = [results.face, results.seen, results.painted]
+    outputs, numbers = [results.face, results.seen, results.painted], [seed, strength, likeness]
 
-    def after_stroke(*inputs: Any) -> Iterator[Update]:
+    def after_stroke(*inputs: Any) -> Iterator[StrokeUpdate]:
         yield from follow_stroke(model, *inputs)
 
     def after_setting(*inputs: Any) -> Iterator[Update]:
         yield from follow_settings(model, *inputs)
 
-    now = [results.painted, seed, strength, likeness]
-    painted = gr.on([pad.input, live.select], after_stroke, [live, pad, *now], outputs, **options)
+    def after_both(*inputs: Any) -> Iterator[Update]:
+        yield from follow_up(model, *inputs)
+
+    now = [results.painted, *numbers]
+    painted = gr.on([pad.input, live.select], after_stroke, [live, pad, *now], [*outputs, stroked], **options)
     gr.on([seed.change, strength.release, likeness.release], after_setting, [live, *now], outputs, **options)
-    # A setting changed right after a stroke may reach the server first, and the stroke still has the old one.
-    painted.success(after_setting, [live, *now], outputs, **options)
+    painted.success(after_both, [live, results.painted, stroked, *numbers], outputs, **options)
 
 
 def add_sketch(model: PSPModel, demo: gr.Blocks, words: Words = Words()) -> Results:
