@@ -209,23 +209,22 @@ def words(folder: Path, pairs_dir: Path, *more: object, name: str = "spade") -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "share"), [("pix2pixhd", 0.6), ("spade", 0.4), ("cc-fpse", 0.6), ("deepfacedrawing", 0.85)]
+    ("name", "steps"), [("pix2pixhd", 150), ("spade", 100), ("cc-fpse", 400), ("deepfacedrawing", 400)]
 )
-def test_eight_pairs_are_learned(name, share, tmp_path, portrait):
-    """Of the first error, no more than a share is left after 150 steps of the tiny networks."""
+def test_eight_pairs_are_learned(name, steps, tmp_path, portrait):
+    """What the tiny networks make of a drawing is its own face, not another one, nor what all have in common."""
     torch.manual_seed(0)
     settings = program.parse_args(words(tmp_path, tmp_path, "--learning_rate", "2e-3", "--ema_decay", 0, name=name))
     game = prepare_game(settings, Accelerator(cpu=True), 1, None)
     real = torch.stack([to_tensor(portrait(32, seed)) for seed in range(8)])
     x = real.mean(dim=1, keepdim=True) / 2 + 0.5
-    errors = []
-    for step in range(150):
-        rows = [(step * 4 + i) % 8 for i in range(4)]
-        train_on(game, x[rows], real[rows])
-        if step in (0, 149):
-            with torch.no_grad():
-                errors.append((game.generator(x) - real).abs().mean().item())
-    assert errors[1] < share * errors[0]
+    for _ in range(steps):
+        train_on(game, x, real)
+    with torch.no_grad():
+        away = (game.generator(x)[:, None] - real).abs().mean(dim=(2, 3, 4))  # [8 outputs, 8 faces]
+    between = (real[:, None] - real).abs().mean(dim=(2, 3, 4)).sum() / (8 * 7)
+    assert (away.argmin(dim=1) == torch.arange(8)).sum() >= 6
+    assert away.diag().mean() < 0.7 * between
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -233,7 +232,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["spade", "deepfacedrawing"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_is_the_same(name, pairs_dir, tmp_path):
     """To the bit: weights, average, and what is exported. A checkpoint of another run is refused."""
     settings = program.parse_args(words(tmp_path / "whole", pairs_dir, "--max_train_steps", 4, name=name))
