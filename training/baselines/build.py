@@ -10,6 +10,7 @@ from torch import nn
 
 from psp_hub.config import CONFIG_NAME
 from psp_hub.hub.components import save_component, weights_name
+from psp_hub.hub.transfer import CARD_NAME
 from psp_hub.staging import staged_folder
 from training.baselines.blocks import Baseline
 from training.baselines.ccfpse import CCFPSE
@@ -91,10 +92,12 @@ def is_baseline(folder: Path) -> bool:
     return isinstance(config, dict) and config.get("_class_name") in {row.cls.__name__ for row in BASELINES.values()}
 
 
-def save_baseline(model: Baseline, folder: Path) -> None:
-    """Write a baseline, all of it or nothing; one that is there is replaced."""
+def save_baseline(model: Baseline, folder: Path, card: str = "") -> None:
+    """Write a baseline, with a card if there is one, all of it or nothing; one that is there is replaced."""
     with staged_folder(folder) as stage:
         save_component(model, stage)
+        if card:
+            (stage / CARD_NAME).write_text(card, encoding="utf-8")
 
 
 def load_baseline(folder: Path) -> Baseline:

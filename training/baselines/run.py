@@ -15,6 +15,7 @@ from psp_hub.layers import resample
 from psp_hub.tasks import get_task
 from training.baselines.blocks import Baseline
 from training.baselines.build import build_baseline, save_baseline
+from training.baselines.card import baseline_card
 from training.baselines.losses import discriminator_loss, feature_matching, generator_loss
 from training.data.batches import StepBatches
 from training.data.loading import LoadedData, load_data
@@ -182,8 +183,14 @@ def export(game: Game, step: int) -> None:
     game.accelerator.print(f"step {step}: mean difference {error:.4f} on {len(shown)} held-out examples")
     columns = [resample(visible(x), settings.image_size), real, answers]
     save_grid([column.float().cpu() for column in columns], settings.output_dir / f"validation-{step:06d}.png")
-    save_baseline(model, settings.output_dir / MODEL_NAME)
+    parameters = (count_parameters(model), count_parameters(game.opponent))
+    card = baseline_card(settings, step, game.data.description, parameters, error)
+    save_baseline(model, settings.output_dir / MODEL_NAME, card)
     model.train()
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def remembered(game: Game) -> list[dict[str, Tensor]]:

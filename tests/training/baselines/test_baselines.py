@@ -245,6 +245,8 @@ def test_a_resumed_run_is_the_same(name, pairs_dir, tmp_path):
     assert whole.keys() == parts.keys() and all(torch.equal(whole[key], parts[key]) for key in whole)
     with pytest.raises(ValueError, match="is of another run.*seed 0.*seed 1"):
         train(program.parse_args(words(tmp_path / "parts", pairs_dir, *steps, "--seed", 1, name=name)))
+    card = (folder / "README.md").read_text()
+    assert "4 of 2 pictures: 8 pictures seen" in card and "| 32 px |" in card and "license: other" in card
     out = tmp_path / "compared"
     given = ["--task", "sketch", "--models", folder, "--pairs_dir", pairs_dir, "--num_pairs", 2, "--output_dir", out]
     compare.main(compare.parse_args([*map(str, given)]))
