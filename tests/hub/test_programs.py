@@ -29,6 +29,7 @@ def training_words(model_dir: Path, pairs_dir: Path, output_dir: Path, *more: st
     return [*words, "--push_to_hub", *more]
 
 
+@pytest.mark.slow
 def test_a_training_run_is_pushed(hub, client, model_dir, pairs_dir, tmp_path, monkeypatch):
     words = training_words(model_dir, pairs_dir, tmp_path / "run", "--hub_token", OWNER, "--hub_private_repo")
     client.run(TRAIN.format(words=words), model_dir)

@@ -40,6 +40,7 @@ def test_no_line_art():
     assert LineArt(None).get(101) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["pairs", "faces"])
 def test_make_line_art_goes_on_where_it_stopped(
     pairs_dir, faces_dir, edge_detector_file, tmp_path, monkeypatch, source

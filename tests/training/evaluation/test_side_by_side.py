@@ -37,6 +37,7 @@ def words(*more: object) -> list[str]:
     return [*map(str, more)]
 
 
+@pytest.mark.slow
 def test_the_program(model_dir, answers_dir, faces_dir, alex_file, recogniser_file, tmp_path, capsys):
     """Both kinds of system on photos; what it writes is a study as it is."""
     given = ["--task", "sketch", "--models", model_dir, "--answers_dirs", answers_dir, "--faces_dir", faces_dir]

@@ -107,6 +107,7 @@ def test_the_flag_gives_the_losses_a_small_generator(model_dir, tmp_path):
     assert losses.decode(torch.zeros(1, tiny_model.generator.num_ws, tiny_model.generator.w_dim)).shape[-1] == 256
 
 
+@pytest.mark.slow
 def test_pairs_drawn_by_it(generator, tmp_path):
     """`make_pairs.py --decode_net`: the same w, and the small pictures, enlarged."""
     generator.save_pretrained(tmp_path / "generator")

@@ -57,6 +57,7 @@ def test_other_files(kind, model_dir, tmp_path):
         Calibration.from_file(path)
 
 
+@pytest.mark.slow
 def test_the_command(model_dir, make_encoder, tmp_path, capsys):
     generator = PSPModel.from_pretrained(model_dir).generator
     teacher = PSPModel(make_encoder(in_channels=3), generator, PSPConfig("inversion", "photo"))

@@ -135,6 +135,7 @@ def test_the_encoder_answers_what_the_prior_says(make_encoder, x, rank):
     torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--base_rank", 4, "--epochs", 2]])
 def test_the_command(model_dir, tmp_path, capsys, options):
     generator = PSPModel.from_pretrained(model_dir).generator

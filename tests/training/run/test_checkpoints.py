@@ -76,6 +76,7 @@ def test_the_last_step_is_saved_too(run):
     assert names(run("--checkpointing_steps", "100", output="short")) == ["checkpoint-000005"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_stops(run, arguments, monkeypatch, tmp_path, number):
     straight = run("--checkpointing_steps", "1", "--checkpoints_total_limit", "9", output="straight")
