@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers.models import modeling_utils
 from PIL import Image
 
 from psp_hub.face_parser import FaceParser
@@ -46,6 +47,14 @@ def test_shapes_and_round_trip(tmp_path):
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
     labels = loaded.label_map(picture)
     assert labels.shape == (256, 256) and labels.dtype == torch.uint8 and labels.max() < 19
+
+
+def test_another_dtype_brings_no_warning(monkeypatch):
+    """diffusers warns that no modules should be kept in float32."""
+    said: list[str] = []
+    monkeypatch.setattr(modeling_utils.logger, "warning", said.append)
+    half = FaceParser.from_starter().to(torch.bfloat16)
+    assert next(half.parameters()).dtype == torch.bfloat16 and said == []
 
 
 def test_loss_is_cross_entropy_with_the_mean_of_four_pixels_plus_dice():

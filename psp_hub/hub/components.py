@@ -3,12 +3,12 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from psp_hub.config import VARIANTS
 from psp_hub.hub.diffusers_parts import (
@@ -34,6 +34,10 @@ class Component(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+
+    def to(self, *args: Any, **options: Any) -> Self:  # type: ignore[override]  # diffusers has no types
+        """As torch's: diffusers' own warns, at each change of dtype, of the modules to be kept in float32: of none."""
+        return nn.Module.to(self, *args, **options)
 
 
 ComponentT = TypeVar("ComponentT", bound=Component)
