@@ -5,7 +5,6 @@ A store is a folder of shards. `images-NNN.tar` holds `INDEX.webp` at 256 px; `w
 """
 
 import io
-import os
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from psp_hub.generators.base import Generator
 from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
 from psp_hub.latents import random_z, style_indices
 from psp_hub.layers import resample
+from psp_hub.staging import staged_file
 
 IMAGE_SIZE = 256
 WEBP_QUALITY = 90
@@ -110,8 +110,8 @@ def write_encoded_shard(path: Path, pictures: dict[int, bytes], w: Tensor) -> No
 def write_w(path: Path, indices: list[int], w: Tensor) -> None:
     """Write the w of the pictures of `images-NNN.tar` beside it."""
     w_path = path.with_name(path.name.replace("images", "w")).with_suffix(".safetensors")
-    save_file({"index": torch.tensor(indices, dtype=torch.int32), "w": w.half().contiguous()}, f"{w_path}.tmp")
-    os.replace(f"{w_path}.tmp", w_path)
+    with staged_file(w_path) as stage:
+        save_file({"index": torch.tensor(indices, dtype=torch.int32), "w": w.half().contiguous()}, stage)
 
 
 def write_tar(path: Path, indices: list[int], images: Iterable[Image.Image], quality: int | None) -> None:
@@ -131,12 +131,11 @@ def encode_picture(image: Image.Image, quality: int | None) -> bytes:
 
 def write_files(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write a tar file that appears only when complete."""
-    with tarfile.open(f"{path}.tmp", "w") as tar:
+    with staged_file(path) as stage, tarfile.open(stage, "w") as tar:
         for name, content in files:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    os.replace(f"{path}.tmp", path)
 
 
 def read_tar(path: Path) -> dict[int, tuple[int, int]]:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 from psp_hub.generators import load_generator
+from psp_hub.staging import sweep
 from training.data.pairs import read_tar, sample_pairs, shard_path, write_shard
 from training.networks.small_generator import SmallSynthesis
 from training.settings.flags import OrNone, Share, Switch, parse_checked
@@ -81,9 +83,16 @@ def end_with_parent() -> None:
 
 
 def run_worker(settings: StoreSettings, shards: list[int], done: multiprocessing.Queue) -> None:
-    """What a worker process runs."""
+    """What a worker process runs.
+
+    Raises:
+        SystemExit: a shard cannot be written; why is said, and nothing of it is left.
+    """
     threading.Thread(target=end_with_parent, daemon=True).start()
-    make_shards(settings, shards, done)
+    try:
+        make_shards(settings, shards, done)
+    except (OSError, SafetensorError) as error:
+        raise SystemExit(f"make_pairs.py: {error}") from None
 
 
 def make_shards(settings: StoreSettings, shards: list[int], done: multiprocessing.Queue) -> None:
@@ -107,6 +116,7 @@ def make_shards(settings: StoreSettings, shards: list[int], done: multiprocessin
 
 def main(settings: StoreSettings) -> None:
     settings.output_dir.mkdir(parents=True, exist_ok=True)
+    sweep(settings.output_dir)
     missing = [shard for shard in range(settings.num_shards) if not settings.is_complete(shard)]
     generator = load_generator(settings.generator)  # fetched and converted once, before the processes start
     if settings.decode_net:

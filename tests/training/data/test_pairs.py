@@ -3,11 +3,14 @@
 import os
 import queue
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +198,27 @@ def test_write_tar_has_its_name_only_when_it_is_complete(tmp_path):
     assert list(contents(tmp_path)) == ["images-000.tar"]
 
 
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_leaves_nothing(generator_dir, tmp_path):
+    """Of the shard that did not fit; the same command goes on when there is room again."""
+    command = [sys.executable, str(MAKE_PAIRS), "--output_dir", str(tmp_path / "pairs")]
+    command += ["--num_pairs", "2", "--generator", str(generator_dir), "--torch_dtype", "float32"]
+    environment = os.environ | {"PYTHONPATH": str(MAKE_PAIRS.parents[2])}
+
+    def run(largest_file: int) -> subprocess.CompletedProcess[str]:
+        limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+        options = {"env": environment, "capture_output": True, "text": True, "preexec_fn": limit}
+        return subprocess.run(command, **options, check=False)
+
+    full = run(1000)
+    assert full.returncode == 1 and "make_pairs.py: [Errno 27] File too large" in full.stderr, full.stderr
+    assert "Traceback" not in full.stderr
+    assert not list((tmp_path / "pairs").glob(".*")) and not list((tmp_path / "pairs").glob("*.tar"))
+    (tmp_path / "pairs" / f".psp-hub-{socket.gethostname()}-{2**22 + 1}-killed").touch()
+    assert run(10**8).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "pairs").iterdir()) == ["images-000.tar", "w-000.safetensors"]
+
+
 def test_read_tar_finds_each_picture(tmp_path):
     images = pairs.tensor_to_images(smooth_pictures(3))
     write_tar(tmp_path / "x.tar", [9, 4, 6], images, 90)
@@ -267,7 +291,7 @@ def test_two_processes_and_resuming_write_identical_files(tmp_path, generator_di
     assert PairStore([tmp_path]).indices == [1_000_000 + i for i in range(502)]
     shard_path(tmp_path, 1).unlink()
     (tmp_path / "w-001.safetensors").write_bytes(b"half of a fi")
-    (tmp_path / "images-001.tar.tmp").write_bytes(b"half of a fi")
+    (tmp_path / f".psp-hub-{socket.gethostname()}-{2**22 + 1}-killed").write_bytes(b"half of a fi")
     make_pairs.main(args)
     assert contents(tmp_path) == whole
 
@@ -295,7 +319,7 @@ def test_a_worker_that_fails_ends_the_command(tmp_path, generator_dir):
 @pytest.mark.slow
 def test_a_worker_that_fails_to_write_ends_the_command(tmp_path, generator_dir):
     """By then all pairs are drawn and counted."""
-    (tmp_path / "images-000.tar.tmp").mkdir()
+    (tmp_path / "w-000.safetensors").mkdir()
     with pytest.raises(SystemExit, match="a worker failed.*again to go on"):
         make_pairs.main(make_pairs.parse_args(arguments(tmp_path, generator_dir, "--num_pairs", "4")))
 
