@@ -9,7 +9,7 @@ PAPERS = {
     "pix2pixhd": "[pix2pixHD](https://arxiv.org/abs/1711.11585)",
     "spade": "[SPADE](https://arxiv.org/abs/1903.07291)",
     "cc-fpse": "[CC-FPSE](https://arxiv.org/abs/1910.06809)",
-    "deepfacedrawing": "the idea of [DeepFaceDrawing](https://arxiv.org/abs/2006.01047)",
+    "deepfacedrawing": "[DeepFaceDrawing](https://arxiv.org/abs/2006.01047), whose idea alone it has",
 }
 
 
@@ -36,9 +36,9 @@ def baseline_card(
     data = ", ".join(f"{value:,} {name}" for name, value in counts.items() if value)
     text = f"""# {settings.baseline} for {settings.task}
 
-{PAPERS[settings.baseline]}, written from the paper to stand beside pixel2style2pixel models in
-`training/compare.py`. It leaves out much of the paper, is small and was trained for a short time: what it answers says
-what this run is worth, not what the system of the paper is.
+After the paper of {PAPERS[settings.baseline]}, to stand beside pixel2style2pixel models in `training/compare.py`. It
+leaves out much of the paper, is small and was trained for a short time: what it answers says what this run is worth,
+not what the system of the paper is.
 
 {cards.table(facts)}
 Data: {data}.
