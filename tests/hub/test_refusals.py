@@ -10,6 +10,7 @@ from tests.hub_models import ENCODER_WEIGHTS, HALF_WEIGHTS, WEIGHTS, assert_load
 from tests.loopback_hub import READER, STRANGER
 
 
+@pytest.mark.slow
 def test_there_is_no_such_thing(hub, client, model_dir):
     client.push(model_dir, "org/sketch")
     with pytest.raises(CallError, match="no folder and no model repository org/none: check the name") as caught:

@@ -109,6 +109,7 @@ def test_a_page_of_something_else(make_encoder, tiny_generator):
     assert app.make_painter(models).generator is tiny_generator
 
 
+@pytest.mark.slow
 def test_the_command_line_looks_for_no_faces(make_encoder, tiny_generator, shapes_dir, tmp_path, psp_hub):
     model = PSPModel(make_encoder(in_channels=3), tiny_generator, PSPConfig("shapes", "photo"))
     model.save_pretrained(tmp_path / "model")

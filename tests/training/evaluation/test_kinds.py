@@ -59,6 +59,7 @@ def test_untrained_drawings(model_dir, drawings_file, tmp_path):
     assert Image.open(tmp_path / "report" / "untrained.png").size == (2 * 256, 2 * 256)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_drawings_by_artists(model_dir, artists_dir, recogniser_file, tmp_path):
     options = ["--drawings_dir", str(artists_dir), "--recogniser", str(recogniser_file)]

@@ -195,6 +195,7 @@ def test_identity_loss_against_the_formula(recogniser):
     assert improvement.item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_likeness_to_others_counts_against_an_answer(recogniser):
     recogniser.double()
     x, y = rand(3, 3, 256, 256), rand(3, 3, 256, 256, seed=1)

@@ -44,6 +44,7 @@ def labels(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow
 def test_heads_from_faces_and_photos(labels, pairs_dir, artists_dir, tmp_path, capsys):
     output = tmp_path / "heads.safetensors"
     main(parse_args(["--pairs_dir", str(pairs_dir), "--drawings_dir", str(artists_dir), "--output", str(output)]))

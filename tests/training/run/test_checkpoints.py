@@ -33,6 +33,7 @@ def test_only_the_last_checkpoints_are_kept(run):
     assert names(run("--checkpointing_steps", "1")) == ["checkpoint-000004", "checkpoint-000005"]
 
 
+@pytest.mark.slow
 def test_generated_pairs_need_no_store_and_resume_exactly(run, arguments, tmp_path):
     def options(*more: str, output: str) -> list[str]:
         words = arguments("--generated_pairs", "24", "--checkpointing_steps", "2", *more, output=output)
@@ -45,6 +46,7 @@ def test_generated_pairs_need_no_store_and_resume_exactly(run, arguments, tmp_pa
     assert equal(state(tmp_path / "resumed/checkpoint-000005"), state(tmp_path / "straight/checkpoint-000005"))
 
 
+@pytest.mark.slow
 def test_accumulated_steps_resume_exactly(run):
     options = ["--gradient_accumulation_steps", "2", "--checkpointing_steps", "1", "--checkpoints_total_limit", "9"]
     straight = run(*options, "--train_batch_size", "2")
@@ -71,6 +73,7 @@ def test_accumulation_averages_the_gradients_of_its_batches(run, monkeypatch):
         torch.testing.assert_close(both, (first + second) / 2)
 
 
+@pytest.mark.slow
 def test_the_last_step_is_saved_too(run):
     assert names(run("--checkpointing_steps", "3")) == ["checkpoint-000003", "checkpoint-000005"]
     assert names(run("--checkpointing_steps", "100", output="short")) == ["checkpoint-000005"]

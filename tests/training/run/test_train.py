@@ -72,6 +72,7 @@ def test_the_generator_stays_as_it_is(run, tiny_model):
     assert equal(saved.generator.state_dict(), tiny_model.generator.state_dict())
 
 
+@pytest.mark.slow
 def test_a_run_with_photos_and_identity(run, faces_dir, recogniser_file, tmp_path, monkeypatch):
     torch.manual_seed(0)
     save_file(IdentityFromW(w_dim=32).state_dict(), tmp_path / "identity.safetensors")
