@@ -319,6 +319,10 @@ class Tab(BrowserTab):
         self.source = self.face.evaluate("face => face.src")
         return pixels(self.page.request.get(self.source, max_retries=3).body())
 
+    def expect_status(self, text: str) -> None:
+        """Wait for these words below the face, which may come a moment after it."""
+        self.status.filter(has_text=text).wait_for()
+
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
 
@@ -363,7 +367,7 @@ def edit_a_face(tab: Tab, folder: Path) -> None:
     drawn = pixels(page.request.get(page.locator("#sketch-face img").get_attribute("src")).body())
     tab.press("Edit this face")
     assert tab.new_face() == drawn, "the tab opens with the face that was sent"
-    assert "A face without a number." in tab.status.inner_text()
+    tab.expect_status("A face without a number.")
     assert page.locator("#mix-link a").count() == 0
 
     slider = page.locator("#mix-smile input[type=range]")
@@ -378,7 +382,8 @@ def edit_a_face(tab: Tab, folder: Path) -> None:
     page.locator("#mix-fine .thumbnail-item").nth(COLUMNS - 1).wait_for()
     page.locator("#mix-coarse .thumbnail-item").nth(1).click()
     mixed = tab.new_face()
-    assert mixed != drawn and "with pose and shape of face" in tab.status.inner_text()
+    assert mixed != drawn
+    tab.expect_status("with pose and shape of face")
     tab.unfold("Save and share")
     tab.download("#mix-recipe", folder / "face.json")
     page.screenshot(path=folder / "mixed.png", full_page=True)
@@ -399,12 +404,13 @@ def share_a_face(tab: Tab, url: str, folder: Path) -> None:
     page = tab.page
     page.locator("#mix-seed input").fill("7")
     seven = tab.new_face()
-    assert "Face 7, with pose and shape" in tab.status.inner_text()
+    tab.expect_status("Face 7, with pose and shape")
     tab.unfold("A second face")
     page.locator("#mix-other img").wait_for()
     tab.press("Take over")
     second = tab.new_face()
-    assert second != seven and "colours and light of face 2" in tab.status.inner_text()
+    assert second != seven
+    tab.expect_status("colours and light of face 2")
     tab.press("Short film")
     page.locator("#mix-film img").wait_for()
 
