@@ -99,8 +99,7 @@ def find_faces(
 
     Where none is clearly upright, the photo is turned by 90, 270 and 180 degrees: in a face that lies on its side,
     detector and parser see eyes and mouth in different places. A picture that is nothing but a face which the
-    detector does not know, or not for sure, such as a damaged one, is left to the parser alone. So are, at half the
-    cost, square photos in which the parser sees one aligned face, as in data sets of faces.
+    detector does not know, or not for sure, such as a damaged one, is left to the parser alone.
 
     Args:
         photo: picture of any mode and size.
@@ -115,9 +114,6 @@ def find_faces(
     if missing is not None:
         photo = fill(photo, missing)
     parser = parser or default_parser()
-    whole = look_closer(photo, whole_picture(photo), parser) if photo.width == photo.height else None
-    if whole and is_aligned(photo, whole):
-        return [whole]
     for side in DETECTOR_SIDES:
         doubtful: list[list[Face]] = []
         for turn in TURNS if side == DETECTOR_SIDES[0] else TURNS[:1]:
@@ -247,8 +243,7 @@ def look_closer(photo: Image.Image, face: Face, parser: FaceParser) -> Face | No
 
     Of a face that the detector did not see, the parser has to see all of them, and where they usually are.
     """
-    whole = np.array_equal(face.corners, picture_corners(photo.size))
-    labels = parser.label_map(photo if whole else warp(photo, face.corners, ENCODER_SIZE)).numpy()
+    labels = parser.label_map(warp(photo, face.corners, ENCODER_SIZE)).numpy()
     if shown_parts(labels) < (2 if face.score else 3):
         return None
     origin, axes = face.corners[0], (face.corners[[3, 1]] - face.corners[0]) / ENCODER_SIZE  # of the crop's x and y
