@@ -34,7 +34,10 @@ class Detections(NamedTuple):
 
 
 def block(in_channels: int, out_channels: int, kernel: int, pool: int | None = None) -> nn.Sequential:
-    """Convolution without padding, PReLU, and a maximum over `pool` that halves the size."""
+    """Convolution without padding, PReLU, and a maximum over `pool` that halves the size.
+
+    On a processor the maximum is found several times faster in the order channels_last.
+    """
     layers = [nn.Conv2d(in_channels, out_channels, kernel), nn.PReLU(out_channels)]
     return nn.Sequential(*layers, *([nn.MaxPool2d(pool, 2, ceil_mode=True)] if pool else []))
 
@@ -50,7 +53,7 @@ class Proposals(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """[N, 3, H, W] -> scores [N, H', W'] and shifts of the four sides [N, 4, H', W']."""
-        x = self.body(images)
+        x = self.body(images.contiguous(memory_format=torch.channels_last))
         return self.face(x).softmax(dim=1)[:, 1], self.box(x)
 
 
@@ -76,7 +79,7 @@ class Judge(nn.Module):
 
     def forward(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """[N, 3, size, size] -> scores [N], shifts of the sides [N, 4], points [N, P, 2] as shares of the square."""
-        x = self.body(squares)
+        x = self.body(squares.contiguous(memory_format=torch.channels_last))
         points = self.points(x).unflatten(1, (2, -1)).mT if self.points is not None else None
         return self.face(x).softmax(dim=1)[:, 1], self.box(x), points
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from psp_hub.alignment.face_detector import FaceDetector
-from psp_hub.alignment.ffhq_crop import Corners, Points, crop_corners, picture_corners, warp
+from psp_hub.alignment.ffhq_crop import QUICK, Corners, Points, crop_corners, picture_corners, warp
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.face_parser import FaceParser
 from psp_hub.images.face_classes import CLASS_NAMES
@@ -34,6 +34,8 @@ SMALL_SIDE = 256  # a smaller picture is enlarged to this
 MAX_FACES = 12  # the largest ones: the parser looks at each
 MIN_CROP = 32  # px of the photo across the square that is cut out: of smaller faces, some are missed
 SAME = 0.08  # of the side: a photo whose corners are as near to those found is aligned already
+# If the only face that the detector sees is as sure, and its corners as near, the parser has never said otherwise.
+SURE, CLOSE = 0.99, 0.05
 TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180)
 
 USUAL_POINTS = np.array([[96.6, 122.0], [159.6, 122.0], [128.1, 188.5]])  # in aligned faces of 256 px
@@ -99,7 +101,8 @@ def find_faces(
 
     Where none is clearly upright, the photo is turned by 90, 270 and 180 degrees: in a face that lies on its side,
     detector and parser see eyes and mouth in different places. A picture that is nothing but a face which the
-    detector does not know, or not for sure, such as a damaged one, is left to the parser alone.
+    detector does not know, or not for sure, such as a damaged one, is left to the parser alone; one that is nothing
+    but an aligned face of which it is sure, to the detector alone.
 
     Args:
         photo: picture of any mode and size.
@@ -118,6 +121,8 @@ def find_faces(
         doubtful: list[list[Face]] = []
         for turn in TURNS if side == DETECTOR_SIDES[0] else TURNS[:1]:
             seen = search(photo, side, turn)[:MAX_FACES]
+            if turn is None and len(seen) == 1 and fills(photo, seen[0]):
+                return seen
             faces = [face for face in (look_closer(photo, face, parser) for face in seen) if face]
             faces.sort(key=lambda face: face.side, reverse=True)
             if any(face.doubt <= CLEAR for face in faces):
@@ -173,8 +178,21 @@ def align_face(
 
 def is_aligned(photo: Image.Image, face: Face) -> bool:
     """Whether the whole photo is the square to cut out, as exactly as that can be known: less so with hidden parts."""
-    away = np.linalg.norm(face.corners - picture_corners(photo.size), axis=1).max()
-    return bool(away <= SAME * (1 + face.hidden) * max(photo.size))
+    return distance_to_whole(photo, face) <= SAME * (1 + face.hidden)
+
+
+def distance_to_whole(photo: Image.Image, face: Face) -> float:
+    """The largest distance of a corner from that of the photo, relative to the photo's longer side."""
+    away = np.linalg.norm(face.corners - picture_corners(photo.size), axis=1)
+    return float(away.max()) / max(photo.size)
+
+
+def fills(photo: Image.Image, face: Face) -> bool:
+    """Whether a face that the detector sees is surely the whole photo, aligned already.
+
+    It then needs no second look, which takes most of the time.
+    """
+    return face.score >= SURE and distance_to_whole(photo, face) <= CLOSE
 
 
 def fill(photo: Image.Image, missing: Image.Image) -> Image.Image:
@@ -243,7 +261,7 @@ def look_closer(photo: Image.Image, face: Face, parser: FaceParser) -> Face | No
 
     Of a face that the detector did not see, the parser has to see all of them, and where they usually are.
     """
-    labels = parser.label_map(warp(photo, face.corners, ENCODER_SIZE)).numpy()
+    labels = parser.label_map(warp(photo, face.corners, ENCODER_SIZE, QUICK)).numpy()
     if shown_parts(labels) < (2 if face.score else 3):
         return None
     origin, axes = face.corners[0], (face.corners[[3, 1]] - face.corners[0]) / ENCODER_SIZE  # of the crop's x and y

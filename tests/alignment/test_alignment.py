@@ -238,6 +238,22 @@ def test_a_damaged_crop_comes_back(drawn):
 
 
 @pytest.mark.slow
+def test_an_aligned_face_needs_no_second_look(drawn):
+    blind = FaceParser(16, (16, 16, 16), (1, 1, 1), 16).eval()  # untrained: it sees no face anywhere
+    (face,) = find_faces(drawn[0], parser=blind)
+    assert is_aligned(drawn[0], face) and face.score > 0.9
+    assert not find_faces(scene(drawn[:1], [similarity(200, 0, (400, 300))]), parser=blind)
+    assert not find_faces(scene(drawn[:1], [similarity(230, 0, (128, 128))], (256, 256)), parser=blind)  # not quite
+
+
+@pytest.mark.slow
+def test_a_second_face_is_not_overlooked_beside_an_aligned_one(drawn):
+    photo = drawn[0].resize((768, 768), Image.Resampling.BICUBIC)
+    photo.paste(drawn[1].resize((150, 150), Image.Resampling.BICUBIC), (0, 0))
+    assert len(find_faces(photo)) == 2
+
+
+@pytest.mark.slow
 def test_a_huge_photo_and_a_small_face(drawn):
     place = similarity(400, 10, (2000, 900))
     photo = Image.new("RGB", (4000, 3000), (90, 120, 60))
