@@ -136,23 +136,36 @@ def encoder(args: argparse.Namespace) -> None:
 
 
 def folder(args: argparse.Namespace) -> None:
-    """`psp-hub translate` of a folder of photos, and as many answers of the model alone."""
-    model, picture = PSPModel.from_starter("inversion"), Image.open(example("inversion"))
+    """`psp-hub translate` of a folder, with its start, between the same number of answers of the model alone."""
+    model, face = PSPModel.from_starter("inversion"), Image.open(example("inversion")).convert("RGB")
+    whole = Image.new("RGB", (3 * face.width, 2 * face.height), (96, 128, 112))
+    whole.paste(face, (face.width, face.height // 2))
+    runs = {"aligned photos": (face, []), "the same, --no-align": (face, ["--no-align"]), "whole photos": (whole, [])}
+    ratios: dict[str, list[float]] = {name: [] for name in runs}
     with tempfile.TemporaryDirectory() as name:
-        photos, faces = Path(name, "photos"), Path(name, "faces")
-        photos.mkdir()
-        for i in range(args.pictures):
-            picture.save(photos / f"{i}.png")
-        model(picture)
-        alone = timed(lambda: [model(picture) for _ in range(args.pictures)])
-        command = ["translate", str(photos), "--task", "inversion", "-o", str(faces)]
-        command = [sys.executable, "-c", f"from psp_hub.cli.main import main; main({command})"]
-        program = timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT))
-        command[-1] = command[-1].replace("--task", "--no-align', '--task")
-        ready = timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT))
-    print(f"  {args.pictures} answers of the model {alone:.1f} s")
-    print(f"  psp-hub translate, with its start {program:.1f} s: {program / alone:.2f} times that")
-    print(f"  the same with --no-align {ready:.1f} s: {ready / alone:.2f} times that")
+        for kind, (picture, _) in runs.items():
+            (Path(name) / kind).mkdir()
+            for i in range(args.pictures):
+                picture.save(Path(name) / kind / f"{i}.png")
+
+        def translate(kind: str) -> None:
+            words = ["translate", str(Path(name) / kind), "--task", "inversion", "-o", str(Path(name) / "faces")]
+            command = [sys.executable, "-c", "from psp_hub.cli.main import program; program()"]
+            subprocess.run(command + words + runs[kind][1], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+
+        def alone() -> float:
+            return timed(lambda: [model(face) for _ in range(args.pictures)])
+
+        model(face)
+        for _ in range(max(1, args.repeats // 3)):
+            before = alone()
+            for kind, found in ratios.items():
+                seconds, after = timed(lambda kind=kind: translate(kind)), alone()
+                print(f"  {kind:<22} {seconds:5.1f} s; alone {before:.1f} s before, {after:.1f} after", flush=True)
+                found.append(2 * seconds / (before + after))
+                before = after
+    for kind, found in ratios.items():
+        print(f"  {kind:<22} {statistics.median(found):.2f} times the answers alone, median of {len(found)}")
 
 
 def batches(args: argparse.Namespace) -> None:

@@ -152,10 +152,8 @@ def images_to_tensor(images: list[Image.Image]) -> Tensor:
 
 def tensor_to_images(images: Tensor) -> list[Image.Image]:
     """[N, 3, H, W] in [-1, 1] (values outside are clamped) -> RGB pictures."""
-    n, channels, height, width = images.shape
-    arrays = torch.empty(n, height, width, channels, dtype=torch.uint8)
-    for first in range(0, height, ROWS):  # so few that what is computed stays in the processor's caches
+    planes = torch.empty(images.shape, dtype=torch.uint8)  # of bytes: quicker to interleave than numbers
+    for first in range(0, images.shape[2], ROWS):  # so few that what is computed stays in the processor's caches
         rows = images[:, :, first : first + ROWS].detach().to("cpu", torch.float32, copy=True)
-        values = rows.clamp_(-1, 1).add_(1).mul_(127.5).round_()
-        arrays[:, first : first + ROWS] = values.permute(0, 2, 3, 1)
-    return [Image.fromarray(array) for array in arrays.numpy()]
+        planes[:, :, first : first + ROWS] = rows.clamp_(-1, 1).add_(1).mul_(127.5).round_()
+    return [Image.fromarray(array) for array in torch.stack(planes.unbind(1), dim=-1).numpy()]

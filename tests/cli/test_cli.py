@@ -4,6 +4,8 @@ import importlib.metadata
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -355,3 +357,28 @@ def test_help(capsys, command):
         main([*command, "--help"])
     assert caught.value.code == 0
     assert "translate" in capsys.readouterr().out
+
+
+def program(*words: str | Path, stdout=subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """`psp-hub`, as it is installed."""
+    code = "from psp_hub.cli.main import program; program()"
+    return subprocess.run([sys.executable, "-c", code, *words], stdout=stdout, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_the_program_ends_with_all_that_it_has_said(tmp_path, drawing, model_dir):
+    """It leaves without Python's clearing up: nothing may be lost by that."""
+    words = ("translate", drawing, "-o", tmp_path / "face.png", "--model", model_dir)
+    done = program(*words)
+    assert done.returncode == 0 and done.stdout == f"{drawing} -> {tmp_path / 'face.png'}\n"
+    Image.open(tmp_path / "face.png").load()
+    refused = program("translate", tmp_path / "none.png", "-o", tmp_path / "other.png", "--model", model_dir)
+    assert refused.returncode == 2 and "none.png" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no file that is always full")
+def test_what_cannot_be_said_is_no_success(tmp_path, drawing, model_dir):
+    with open("/dev/full", "w") as full:
+        done = program("translate", drawing, "-o", tmp_path / "face.png", "--model", model_dir, stdout=full)
+    assert done.returncode == 1
