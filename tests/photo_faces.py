@@ -21,7 +21,12 @@ TINY = STARTERS / "super-resolution" / "examples" / "woman-16px.png"
 
 GAPPED = STARTERS / "inpainting" / "examples" / "woman-eyes.png"
 
-KINDS = {"inversion": ("photo", 3), "super-resolution": ("photo", 3), "inpainting": ("masked", 4)}
+KINDS = {
+    "inversion": ("photo", 3),
+    "super-resolution": ("photo", 3),
+    "inpainting": ("masked", 4),
+    "frontalization": ("photo", 3),
+}
 
 
 def paint(model: PSPModel, portrait: Portrait, **settings: float) -> Iterator[tuple[Painting, list[bytes]] | None]:

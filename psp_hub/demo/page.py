@@ -75,31 +75,22 @@ LAUNCH_OPTIONS = OPTIONS | {"css": CSS + segmentation.CSS + mix.CSS}
 # Where a model goes: drawings and maps by the kind of input, photos by the task.
 TITLES = {"sketch": sketch.TITLE, "segmentation": segmentation.TITLE, "photo": photo.TITLE}
 KINDS = {"drawing": "sketch", "labels": "segmentation"}
-PHOTO_TASKS = ("inversion", "super-resolution", "inpainting")
+PHOTO_TASKS = ("inversion", "super-resolution", "inpainting", "frontalization")
 PLACES = (*KINDS.values(), *PHOTO_TASKS)
 
 
 def place_of(config: PSPConfig) -> str:
-    """What a model does on the page: `sketch`, `segmentation`, one of `PHOTO_TASKS`, or a task of your own.
-
-    Raises:
-        ValueError: the page has no place for it.
-    """
+    """What a model does on the page: `sketch`, `segmentation`, one of `PHOTO_TASKS`, or a task of your own."""
     if not is_of_faces(config.task) and config.input_kind in own.INTROS:
         return config.task
-    place = KINDS.get(config.input_kind, config.task)
-    if place not in PLACES:
-        raise ValueError(
-            f"the page has no place for {config.task} (input {config.input_kind}); it has for {', '.join(PLACES)}"
-        )
-    return place
+    return KINDS.get(config.input_kind, config.task)
 
 
 def sort_models(models: Iterable[PSPModel]) -> dict[str, PSPModel]:
     """Models by what they do on the page.
 
     Raises:
-        ValueError: two for one place, or one that the page has no place for.
+        ValueError: two for one place.
     """
     by_place: dict[str, PSPModel] = {}
     for model in models:
@@ -134,7 +125,7 @@ def build_demo(
         problems: what could not be loaded, and why; shown at the top.
 
     Raises:
-        ValueError: neither a model nor a painter, two models for one place, or one that the page has no place for.
+        ValueError: neither a model nor a painter, or two models for one place.
     """
     by_place = sort_models(models)
     own_tasks = [place for place in by_place if place not in PLACES]

@@ -11,10 +11,11 @@ from huggingface_hub import constants
 
 from psp_hub.config import CONFIG_NAME, PSPConfig
 from psp_hub.demo.mix.recipes import Painter
-from psp_hub.demo.page import build_demo, painter_of
+from psp_hub.demo.page import PLACES, build_demo, painter_of, place_of
 from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.model import PSPModel
+from psp_hub.tasks import TASKS
 from tests.browser import ROOT
 
 spec = importlib.util.spec_from_file_location("app", ROOT / "app.py")
@@ -51,17 +52,20 @@ def test_what_cannot_be_shown(model_dir, labels_dir, tmp_path):
     model.save_pretrained(tmp_path / "frontal")
     sources = [tmp_path / "missing", tmp_path / "broken", tmp_path / "frontal", model_dir, model_dir, labels_dir]
     models, problems = app.load_models(sources)
-    assert [one.config.task for one in models] == ["sketch", "segmentation"], "the rest is there"
+    assert [one.config.task for one in models] == ["frontalization", "sketch", "segmentation"], "the rest is there"
     expected = (
         "missing: .*missing",
         "broken: .*config.json is not valid JSON",
-        r"frontal: the page has no place for frontalization \(input photo\); it has for sketch, segmentation, inv",
         "model.*: sketch and sketch are both for sketch, expected one model",
     )
     assert len(problems) == len(expected)
     for problem, words in zip(problems, expected, strict=True):
         with pytest.raises(ValueError, match=words):
             raise ValueError(problem)
+
+
+def test_every_task_has_a_place():
+    assert {place_of(PSPConfig(name, row.input_kind)) for name, row in TASKS.items()} == set(PLACES)
 
 
 def test_page_without_models(generator_dir):

@@ -1,1 +1,1 @@
-"""The tab *Photo*: inversion, super-resolution and inpainting of people's own photos."""
+"""The tab *Photo*: inversion, super-resolution, inpainting and frontalization of people's own photos."""

@@ -45,7 +45,12 @@ class Endpoints:
 
     def by_task(self) -> dict[str, Callable[..., Iterator[Any]]]:
         """The method that does a task."""
-        return {"inversion": self.reconstruct, "super-resolution": self.upscale, "inpainting": self.fill_in}
+        return {
+            "inversion": self.reconstruct,
+            "super-resolution": self.upscale,
+            "inpainting": self.fill_in,
+            "frontalization": self.turn_to_front,
+        }
 
     def paint(self, task: str, crop: Crop, settings: Settings) -> Iterator[Any]:
         """[face, gallery, crop, file of its numbers]"""
@@ -139,6 +144,25 @@ class Endpoints:
         settings = Settings.checked(seed, variations, strength, likeness, steps, keep, paste_back)
         yield from self.paint("inpainting", crop, settings)
 
+    def turn_to_front(
+        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, face: float
+    ) -> Iterator[Any]:
+        """Paint the face of a photo as it looks straight ahead.
+
+        Args:
+            photo: picture file with a face. It need not be cut out or upright.
+            seed: whole number that decides what the variations change.
+            variations: how many faces with other colours, with this seed and the next ones, 0 to 8.
+            strength: how much they change, 0 (nothing) to 1.
+            likeness: 0.3 (nearly the average face) to 1 (the photo).
+            face: of several in the photo, its number from the left; 0 is the largest.
+
+        Returns:
+            The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
+        """
+        crop = read_crop(given(photo), "frontalization", face=chosen(face))
+        yield from self.paint("frontalization", crop, Settings.checked(seed, variations, strength, likeness))
+
 
 def add_endpoints(models: Mapping[str, PSPModel]) -> None:
     """Name an endpoint for each task that there is a model for; nothing of them is seen on the page."""
@@ -160,5 +184,9 @@ def add_endpoints(models: Mapping[str, PSPModel]) -> None:
     outputs = [face, gallery, crop, latents]
     for task, steps in sliders.items():
         settings = [seed, variations, strength, likeness, steps, which, paste]
+        if (
+            get_task(task).shown is None
+        ):  # nothing to compare with, and no place in the photo for a face that is turned
+            settings = [seed, variations, strength, likeness, which]
         inputs = [photo, mask, keep, *settings] if task == "inpainting" else [photo, *settings]
         button.click(endpoints[task], inputs, outputs, api_name=endpoints[task].__name__, **WORK)

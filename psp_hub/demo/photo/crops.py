@@ -49,7 +49,7 @@ def read_crop(path: str, task: str, mask_path: str | None = None, face: int | No
 
     Args:
         path: picture file.
-        task: inversion, super-resolution or inpainting. For the last one, what is transparent is missing.
+        task: one of `psp_hub.demo.page.PHOTO_TASKS`. For inpainting, what is transparent is missing.
         mask_path: of a picture that says what is missing (see `psp_hub.images.masks.missing_part`).
         face: its number from the left; None is the largest.
 

@@ -53,7 +53,14 @@ MODES = {
         "Fill in",
         "Or click an example",
     ),
+    "frontalization": Mode(
+        "Turn to the front",
+        "A face that looks to the side is painted as it looks straight ahead. What cannot be seen is made up.",
+        "Turn to the front",
+        "Or click an example",
+    ),
 }
+WHOLE_FACES = ("inversion", "frontalization")  # tasks whose photos show the features, and the colours
 MISSING = """**There is no model for this yet.** Start the page with one: `python app.py --model NAME`, where NAME is a
 folder that `training/train.py --task {task}` has saved, or `owner/name` on the Hugging Face Hub."""
 
@@ -79,7 +86,7 @@ def first_settings(
     Raises:
         Problem: a number out of range.
     """
-    variations = 0 if task == "inversion" else variations  # a photo leaves little open: they come when asked for
+    variations = 0 if task in WHOLE_FACES else variations  # a photo leaves little open: they come when asked for
     return Settings.checked(seed, variations, strength, likeness, get_task(task).refinement_steps, keep, paste)
 
 
@@ -93,8 +100,8 @@ class Handlers:
         self.models, self.files = models, files
 
     def choose(self, task: str) -> list[Any]:
-        """Another thing to do: [hint, missing, rest, button, preview, pad, keep, *examples]."""
-        has_model, paints = task in self.models, task == "inpainting"
+        """Another thing to do: [hint, missing, rest, button, preview, pad, keep, paste, closer, *examples]."""
+        has_model, paints, is_kept = task in self.models, task == "inpainting", get_task(task).shown is not None
         return [
             MODES[task].hint,
             gr.update(value=MISSING.format(task=task), visible=not has_model),
@@ -103,6 +110,8 @@ class Handlers:
             gr.update(visible=False),
             gr.update(visible=False),
             gr.update(visible=paints),
+            gr.update(visible=True) if is_kept else gr.update(visible=False, value=False),
+            gr.update(visible=is_kept),
             *(gr.update(visible=name == task and bool(self.files[name])) for name in self.models),
         ]
 

@@ -1,4 +1,4 @@
-"""The tab on which a photo becomes a face: rebuilt, made sharp, or with a missing part filled in."""
+"""The tab on which a photo becomes a face: rebuilt, made sharp, with a missing part filled in, or turned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -74,6 +74,7 @@ class Tools:
     vary: gr.Button
     keep: gr.Checkbox
     paste: gr.Checkbox
+    closer: gr.Accordion
     steps: gr.Slider
     refine: gr.Button
     stop: gr.Button
@@ -120,7 +121,7 @@ def add_results(seen: gr.Image) -> tuple[Results, Tools]:
     keep = gr.Checkbox(True, label="Keep the rest of the photo as it is", info=KEEP_HINT, visible=False)
     paste = gr.Checkbox(False, label="Put the face back in the photo", info=PASTE_HINT, elem_id="photo-paste")
     status = gr.HTML(TIP, min_height=64, elem_id="photo-status", elem_classes="status")
-    with gr.Accordion("Closer to the photo", open=False):
+    with gr.Accordion("Closer to the photo", open=False) as closer:
         gr.Markdown(REFINE_TIP)
         steps = gr.Slider(5, MAX_STEPS, 20, step=5, label="Number of steps")
         with gr.Row():
@@ -142,7 +143,7 @@ def add_results(seen: gr.Image) -> tuple[Results, Tools]:
             download = gr.DownloadButton("Download the numbers", size="md", elem_id="photo-download")
             load = gr.UploadButton("Load numbers", file_types=[".safetensors"], size="md", elem_id="photo-load")
     painted = gr.State(time_to_live=STATE_SECONDS)  # a Portrait
-    tools = Tools(vary, keep, paste, steps, refine, stop, download, load)
+    tools = Tools(vary, keep, paste, closer, steps, refine, stop, download, load)
     return Results(face, status, gallery, seen, painted, edit), tools
 
 
@@ -150,7 +151,7 @@ def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
     """Fill the tab of the photos.
 
     Args:
-        models: by task: some of inversion, super-resolution and inpainting. They share a generator.
+        models: by task, one of `MODES` each. They share a generator.
         demo: the page.
     """
     files = {task: example_files(task) for task in models}
@@ -189,7 +190,8 @@ def watch_source(
     uploaded.failure(lambda: None, None, source.upload, **QUICK)
     source.upload.clear(handlers.clear, None, taken, **QUICK)
     snapped = source.camera.input(handlers.read_photo, [source.camera, task], taken, **wait)
-    switched = [source.hint, source.missing, source.rest, source.button, source.preview, source.pad, tools.keep]
+    switched = [source.hint, source.missing, source.rest, source.button, source.preview, source.pad]
+    switched += [tools.keep, tools.paste, tools.closer]
     chosen = task.change(handlers.choose, task, [*switched, *source.examples.values()], **QUICK)
     again = chosen.then(handlers.reread_photo, [path, task], taken, **wait)
     cleared = source.pad.clear(lambda crop: crop and crop.painted, crop, source.pad, **QUICK)

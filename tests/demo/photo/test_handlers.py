@@ -34,6 +34,18 @@ def test_a_task_without_a_model_says_how_to_get_one(models):
     assert not missing["visible"] and rest["visible"]
 
 
+def test_a_face_that_is_turned_has_no_place_in_its_photo(handlers, crop):
+    """Nor can it be compared with it."""
+    *_, paste, closer = handlers.choose("frontalization")[:9]
+    assert not (paste["visible"] or paste["value"] or closer["visible"])
+    *_, paste, closer = handlers.choose("inversion")[:9]
+    assert paste["visible"] and closer["visible"]
+    ((_, gallery, portrait, _),) = handlers.make("frontalization", crop, None, True, False, 1, 4, 0.5, 1.0)
+    assert portrait.task == "frontalization" and not gallery["visible"]  # variations come when asked for
+    with pytest.raises(Problem, match="frontalization cannot be refined"):
+        list(handlers.refine(portrait, crop, True, False, 5))
+
+
 def test_a_face_from_a_file_needs_no_model_of_what_is_chosen(models, crop, tmp_path):
     handlers = Handlers({"inversion": models["inversion"]}, {"inversion": []})
     save_latents(tmp_path / "face.safetensors", torch.randn(1, 8, 32), generator=None, task=None)

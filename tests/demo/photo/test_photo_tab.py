@@ -36,6 +36,7 @@ def test_api(models, tmp_path, monkeypatch):
             "/reconstruct": ["photo", *common],
             "/upscale": ["photo", *common],
             "/fill_in": ["photo", "mask", "keep", *common],
+            "/turn_to_front": ["photo", "seed", "variations", "strength", "likeness", "face"],
         }
 
         face, gallery, seen, latents = client.predict(photo=handle_file(CHILD), variations=1, api_name="/reconstruct")
@@ -44,8 +45,13 @@ def test_api(models, tmp_path, monkeypatch):
         refined = client.predict(photo=handle_file(CHILD), steps=3, api_name="/reconstruct")[3]
         assert not load_latents(refined).ws.equal(load_latents(latents).ws)
         assert len(client.predict(photo=handle_file(TINY), variations=2, api_name="/upscale")[1]) == 2
-        defaults = {name: end["parameters"][-3]["parameter_default"] for name, end in endpoints.items()}
-        assert defaults == {"/reconstruct": 0, "/upscale": 20, "/fill_in": 0}
+        turned = client.predict(photo=handle_file(CHILD), variations=1, api_name="/turn_to_front")
+        assert (len(turned[1]), Image.open(turned[0]).size) == (1, (64, 64))
+        steps = {
+            name: [one["parameter_default"] for one in end["parameters"] if one["parameter_name"] == "steps"]
+            for name, end in endpoints.items()
+        }
+        assert steps == {"/reconstruct": [0], "/upscale": [20], "/fill_in": [0], "/turn_to_front": []}
 
         photo = scene(tmp_path / "photo.png", (300, 60, 120), (400, 460, 120))
         pasted = [

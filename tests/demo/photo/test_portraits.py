@@ -17,6 +17,7 @@ from psp_hub.demo.problems import Problem
 from psp_hub.demo.settings import Settings
 from psp_hub.images.preprocessing import images_to_tensor
 from psp_hub.latents_file import load_latents, save_latents
+from psp_hub.tasks import TASKS
 from tests.photo_faces import KINDS, difference, make, paint
 
 
@@ -38,7 +39,7 @@ def test_what_variations_change(models, crop, gapped, task):
         task, models[task].encode(gapped.seen if task == "inpainting" else crop.seen)[0].detach().numpy(), crop
     )
     *_, (_, files) = paint(models[task], portrait, variations=1, strength=1.0)
-    groups = ("fine",) if task == "inversion" else ("medium",)
+    groups = ("fine",) if task in ("inversion", "frontalization") else ("medium",)
     mixed = models[task].mix(torch.from_numpy(portrait.ws)[None], seed=1, groups=groups)
     *_, (_, expected) = paint(models[task], replace(portrait, ws=mixed[0].numpy()))
     assert files[1:] == expected
@@ -67,7 +68,7 @@ def test_the_rest_of_the_photo_is_kept_or_painted(models, gapped, tmp_path):
     assert difference(kept.crop(gap), painted.crop(gap)) < 1
 
 
-@pytest.mark.parametrize("task", KINDS)
+@pytest.mark.parametrize("task", [task for task in KINDS if TASKS[task].shown])
 def test_refinement_comes_closer(models, crop, gapped, task):
     model, crop = models[task], gapped if task == "inpainting" else crop
     *steps, (painting, _) = paint(model, Portrait(task, None, crop), steps=6)
