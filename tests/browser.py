@@ -83,6 +83,10 @@ def serve(
         process.wait(30)
 
 
+# What gradio's script says when its page is left, or opened anew, while an answer is under way: nobody sees it.
+LEFT, BROKEN = "AbortError: signal is aborted without reason", "Connection errored out."
+
+
 @contextmanager
 def open_page(url: str) -> Iterator[tuple[Page, list[str]]]:
     """Open `url` in Chromium. The list collects what should not happen: errors, and requests to other hosts."""
@@ -92,6 +96,13 @@ def open_page(url: str) -> Iterator[tuple[Page, list[str]]]:
             pytest.fail("CI_REQUIRE_BROWSER is set, but there is no chromium")
         pytest.skip("there is no chromium")
     troubles: list[str] = []
+    left: list[str] = []
+
+    def hear(error: str) -> None:
+        if error.startswith(LEFT):
+            left.append(error)
+        elif not (left and error.startswith(BROKEN)):
+            troubles.append(error)
 
     def check_request(address: str) -> None:
         parts = urlsplit(address)
@@ -106,7 +117,7 @@ def open_page(url: str) -> Iterator[tuple[Page, list[str]]]:
         page.on("request", lambda request: check_request(request.url))
         page.on("websocket", lambda socket: check_request(socket.url))
         page.on("pageerror", lambda error: troubles.append(f"uncaught: {error}"))
-        page.on("console", lambda message: message.type == "error" and troubles.append(message.text))
+        page.on("console", lambda message: message.type == "error" and hear(message.text))
         page.goto(url)
         page.evaluate(WHOLE)
         yield page, troubles

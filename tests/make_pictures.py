@@ -32,6 +32,7 @@ ROWS = (
     ("segmentation", "man"),
     ("super-resolution", "woman-16px"),
     ("inpainting", "woman-eyes"),
+    ("frontalization", "grey-haired-man"),
 )
 DESKTOP, PHONE = {"width": 1280, "height": 1000}, {"width": 390, "height": 844}
 # The work of a tab is over when the line below its face says so.
@@ -47,6 +48,8 @@ def seen(task: str, picture: Image.Image) -> Image.Image:
         return picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
     if task == "inpainting":
         return Image.composite(picture.convert("RGB"), Image.new("RGB", picture.size, "grey"), picture.getchannel("A"))
+    if task == "frontalization":
+        return picture.convert("RGB")
     labels = prepare_labels(picture).convert("P")
     labels.putpalette([value for colour in PALETTE for value in colour])
     return labels.convert("RGB")

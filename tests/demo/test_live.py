@@ -260,6 +260,7 @@ def erase_and_clear(pad: Pad, address: str, first: bytes, drawn: bytes) -> str:
     pad.press("Undo")
     page.wait_for_function("!document.querySelector('#sketch-pad [data-do=clear]').disabled")
     assert pad.drawing() == drawn
+    page.wait_for_timeout(2000)  # what is asked for by then is the last of it
     return address
 
 

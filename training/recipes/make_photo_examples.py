@@ -1,4 +1,4 @@
-"""Make the examples of the tasks that take photos: faces of the built-in generator, whole, small, or with a gap.
+"""Make the examples of the tasks that take photos: faces of the built-in generator, whole, small, cut or turned.
 
 python training/recipes/make_photo_examples.py --output_dir psp_hub/starters
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
+from psp_hub.directions import apply_directions, load_directions
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import ENCODER_SIZE, tensor_to_images
 from psp_hub.latents import random_z
@@ -18,6 +19,13 @@ TRUNCATION_PSI = 0.7
 # Seeds by name, looked for by eye: different people, nothing odd in the picture.
 WHOLE = {"child": 0, "man-with-glasses": 2, "woman": 5, "young-woman": 13}
 SMALL = {"woman-16px": (1, 16), "man-32px": (6, 32), "man-with-beard-32px": (10, 32), "girl-64px": (7, 64)}
+# And how far each is turned, in steps of the direction `turn`.
+TURNED = {
+    "dark-haired-man": (20, 2.2),
+    "grey-haired-man": (3, -2.2),
+    "laughing-woman": (21, -2.2),
+    "man-with-glasses": (9, -2.2),
+}
 # What is missing, in parts of the side: lines as (width, points), or a polygon.
 GAPS = {
     "man-mouth": (3, [(0.18, [(0.36, 0.72), (0.64, 0.72)])]),
@@ -63,16 +71,18 @@ def cut_gap(face: Image.Image, shapes: list) -> Image.Image:
 
 @torch.no_grad()
 def main(settings: ExampleSettings) -> None:
-    generator = load_generator(settings.generator)
+    generator, directions = load_generator(settings.generator), load_directions(settings.generator)
 
-    def face(seed: int, size: int = ENCODER_SIZE) -> Image.Image:
+    def face(seed: int, size: int = ENCODER_SIZE, turn: float = 0.0) -> Image.Image:
         w = generator.mapping(random_z(1, generator.w_dim, seed), truncation_psi=TRUNCATION_PSI)
-        image = tensor_to_images(generator.synthesis(w[:, None].expand(-1, generator.num_ws, -1)))[0]
+        ws = apply_directions(w[:, None].expand(-1, generator.num_ws, -1), {"turn": turn}, directions)
+        image = tensor_to_images(generator.synthesis(ws))[0]
         return image.resize((size, size), Image.Resampling.BICUBIC)
 
     pictures = {
         "inversion": {name: face(seed) for name, seed in WHOLE.items()},
         "super-resolution": {name: face(seed, size) for name, (seed, size) in SMALL.items()},
+        "frontalization": {name: face(seed, turn=turn) for name, (seed, turn) in TURNED.items()},
         "inpainting": {name: cut_gap(face(seed), shapes) for name, (seed, shapes) in GAPS.items()},
     }
     for task, images in pictures.items():

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from psp_hub.model_names import starter_names
 from training.settings.flags import OrNone, WeightsFile
 from training.settings.losses import LPIPSNet
 from training.settings.run import Task
@@ -125,13 +124,9 @@ class EvaluationSettings:
     def check(self) -> None:
         """Raise a ValueError where resolved settings are out of range, or do not fit together."""
         check_folders((self.pairs_dir, self.faces_dir, self.source_dir, self.drawings_dir))
-        compared, task = self.comparison, self.task
+        compared = self.comparison
         if not self.model:
             raise ValueError("expected MODEL or --task")
-        if self.model == task and task not in starter_names() and not Path(self.model).exists():
-            raise ValueError(
-                f"there is no starter for {task} (there is: {', '.join(starter_names())}), expected MODEL"
-            )
         if not (self.pairs_dir or self.faces_dir or self.drawings_dir or self.untrained_drawings):
             raise ValueError("expected DATA, --pairs_dir, --faces_dir, --drawings_dir or --untrained_drawings")
         if self.source_dir and not self.faces_dir:
