@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
-from psp_hub.alignment.cut_out import cut_out
+from psp_hub.alignment.cut_out import Which, cut_out
 from psp_hub.cli.files import check_outputs, find_latents, find_partners, plan
 from psp_hub.cli.options import DEFAULT_TASK
 from psp_hub.cli.pipeline import Write, run_all
@@ -23,15 +23,16 @@ def decode(options: argparse.Namespace) -> int:
 
     def count(source: Path) -> int:
         try:
-            return len(load_latents(source).ws) * options.variations
+            faces = len(load_latents(source).ws)
+            return options.variations * (1 if options.face == "all" else faces)
         except ValueError:  # said when its turn comes
             return 1
 
     jobs = plan(options.input, options.output, find_latents, count)
     photos = find_partners(options.paste_back, jobs, "photo") if options.paste_back else {}
     check_outputs(jobs, photos.values())
-    if options.face is not None and (not photos or options.face == "all"):
-        raise ValueError("--face is the number of a face in the photo of --paste-back")
+    if options.face is not None and not photos:
+        raise ValueError("--face says which face of the photo of --paste-back is meant")
     generators: dict[str, Generator] = {}
     lock = Lock()
 
@@ -42,15 +43,24 @@ def decode(options: argparse.Namespace) -> int:
                 generators[name] = load_generator(name)
         found = load_latents(source, generators[name])
         task = found.metadata.get("task", DEFAULT_TASK)
-        styles = ([ws] for face in found.ws.split(1) for ws in variations(face, generators[name], task, options))
+        of_faces = (variations(face, generators[name], task, options) for face in found.ws.split(1))
         given = place_in(photos[source], task, options.face) if photos else None
-        return draw_faces(styles, generators[name], targets, given)
+        if given and options.face == "all":
+            check_number(found, given)
+            return draw_faces(zip(*of_faces, strict=True), generators[name], targets, given)
+        return draw_faces(([ws] for some in of_faces for ws in some), generators[name], targets, given)
 
     return run_all(jobs, load_latents, draw_all, "file")
 
 
-def place_in(photo: Path, task: str, which: int | None) -> Given:
-    """Where in a photo a face goes back: where `translate` cuts it out.
+def check_number(found: Latents, given: Given) -> None:
+    """Raise ValueError unless there is a face of the file for each of the photo."""
+    if len(found.ws) != len(given.cuts):
+        raise ValueError(f"it has {len(found.ws)} faces, expected as many as the photo, which has {len(given.cuts)}")
+
+
+def place_in(photo: Path, task: str, which: Which) -> Given:
+    """Where in a photo faces go back: where `translate` cuts them out.
 
     Raises:
         ValueError: a file that cannot be used, or not the face in it that is asked for.

@@ -38,12 +38,12 @@ def face_number(text: str) -> int | str:
     return text if text == "all" else int(number(int, 1, MAX_FACES)(text))
 
 
-def add_face(parser: argparse.ArgumentParser, more: str = "") -> None:
+def add_face(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--face",
         type=face_number,
         metavar="N",
-        help=f"the face with this number, counted from the left{more} (default: the largest)",
+        help="the face with this number from the left, or all of them, with --paste-back (default: the largest)",
     )
 
 
@@ -94,7 +94,7 @@ def add_photo_options(parser: argparse.ArgumentParser) -> None:
         help="cut the largest face out of a photo as training has it, or leave the photo as it is (default: cut it "
         "out, but use small square pictures for super-resolution as they are)",
     )
-    add_face(parser, ", or all of them, with --paste-back")
+    add_face(parser)
     parser.add_argument(
         "--paste-back",
         action="store_true",

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -162,9 +163,9 @@ def translate(options: argparse.Namespace) -> int:
         styles = list(zip(*of_faces, strict=True))
         yield from draw_faces(styles, model.generator, targets, given)
         if options.save_latents:
-            for i, ((ws,), target) in enumerate(zip(styles, targets, strict=True)):
+            for i, (faces, target) in enumerate(zip(styles, targets, strict=True)):
                 notes = {} if options.seed is None else {"seed": str(options.seed + i)}
-                yield partial(save_styles, ws, model, target.with_suffix(LATENTS_SUFFIX), notes)
+                yield partial(save_styles, torch.cat(faces), model, target.with_suffix(LATENTS_SUFFIX), notes)
 
     return run_all(jobs, read, draw_all, "picture")
 
@@ -191,8 +192,8 @@ def resolve_options(options: argparse.Namespace, model: PSPModel) -> None:
             raise ValueError(f"{name} is for {noun}, but {task} takes pictures of the kind {kind}")
     if options.face is not None and options.align is False:
         raise ValueError("--face says which face is cut out, but with --no-align none is")
-    if options.face == "all" and (options.save_latents or not options.paste_back):
-        raise ValueError("--face all is for --paste-back, without --save-latents: all go back into one photo")
+    if options.face == "all" and not options.paste_back:
+        raise ValueError("--face all is for --paste-back: all go back into one photo")
     if options.refine is None:
         options.refine = TASKS[task].refinement_steps if task in TASKS else 0
     elif options.refine:
@@ -202,7 +203,7 @@ def resolve_options(options: argparse.Namespace, model: PSPModel) -> None:
 
 
 def save_styles(ws: Tensor, model: PSPModel, path: Path, notes: dict[str, str]) -> None:
-    """Save the styles of one face."""
+    """Save the styles [N, num_ws, w_dim] of the faces of a picture, from left to right."""
     generator = model.config.base_generator
     name = None if generator is None else str(generator)
     save_latents(path, ws, w_avg=model.generator.w_avg, generator=name, task=model.config.task, **notes)

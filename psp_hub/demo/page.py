@@ -32,7 +32,8 @@ OUTRO = "out comes a photo of a person who does not exist."
 INTROS = {  # by tab
     "sketch": f"Draw a face, or upload a drawing of one: {OUTRO}",
     "segmentation": f"Paint where hair, skin, eyes and the other parts of a face are, and press the button: {OUTRO}",
-    "photo": "A photo of a face is painted anew: as it is, sharp where it was small, whole where a part is missing.",
+    "photo": "A photo of a face is painted anew: as it is, sharp where it was small, whole where a part was missing, "
+    "or looking straight ahead.",
     "mix": "Change a face, take parts of other faces, or watch one turn into another.",
 }
 MISSING = """There is no model for this yet. Start the page with one: `python app.py --model NAME`, where NAME is a

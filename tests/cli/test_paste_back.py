@@ -77,6 +77,22 @@ def test_it_is_what_python_says_and_what_decode_draws(psp_hub, model, crowd, tmp
 
 
 @pytest.mark.slow
+def test_all_faces_are_kept_and_go_back_again(psp_hub, model, crowd, tmp_path):
+    typed = ["--face", "all", "--paste-back", "--save-latents"]
+    assert psp_hub("translate", crowd, "-o", tmp_path / "a.png", "--model", model, *typed)[0] == 0
+    loaded = PSPModel.from_pretrained(model)
+    loaded.generator.save_pretrained(tmp_path / "generator")
+    assert len(load_latents(tmp_path / "a.safetensors", loaded.generator).ws) == 2
+    typed = [tmp_path / "a.safetensors", "--generator", tmp_path / "generator", "--paste-back"]
+    assert psp_hub("decode", *typed, crowd, "--face", "all", "-o", tmp_path / "b.png")[0] == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(crowd) as photo:
+        photo.crop((0, 0, 350, 320)).save(tmp_path / "one.png")
+    code, _, err = psp_hub("decode", *typed, tmp_path / "one.png", "--face", "all", "-o", tmp_path / "c.png")
+    assert code == 1 and "it has 2 faces, expected as many as the photo, which has 1" in err
+
+
+@pytest.mark.slow
 def test_a_photo_without_a_face(psp_hub, model, tmp_path):
     Image.new("RGB", (200, 160), "teal").save(tmp_path / "wall.png")
     for face in ([], ["--face", 1], ["--face", "all"]):
@@ -89,10 +105,6 @@ def test_a_photo_without_a_face(psp_hub, model, tmp_path):
     ("typed", "message"),
     [
         (["--face", "all"], "--face all is for --paste-back"),
-        (
-            ["--face", "all", "--paste-back", "--save-latents"],
-            "--face all is for --paste-back, without --save-latents",
-        ),
         (["--face", 1, "--no-align"], "with --no-align none is"),
         (["--face", 0], "got 0, expected 1 to"),
         (["--face", "left"], "argument --face"),
@@ -115,8 +127,8 @@ def test_latents_need_their_photo(psp_hub, crowd, tmp_path):
         (["--paste-back"], "argument --paste-back: expected one argument"),
         (["--paste-back", tmp_path / "gone.png"], "there is no photo file or folder"),
         (["--paste-back", crowd.parent], "the photos of .*face.safetensors in .* are none, expected one named face"),
-        (["--face", 1], "--face is the number of a face in the photo of --paste-back"),
-        (["--paste-back", crowd, "--face", "all"], "--face is the number of a face"),
+        (["--face", 1], "--face says which face of the photo of --paste-back is meant"),
+        (["--face", "all"], "--face says which face of the photo of --paste-back is meant"),
     ):
         code, _, err = psp_hub("decode", tmp_path / "face.safetensors", "-o", tmp_path / "out.png", *typed)
         assert code == 2 and re.search(message, err), err

@@ -28,7 +28,7 @@ from training.memory import keep_freed_memory
 from training.networks.recognisers import Recogniser, load_recogniser
 from training.recipes.find_directions import WANTED
 from training.recipes.measures import MEASURES, measure_face
-from training.settings.flags import parse_checked
+from training.settings.flags import OrNone, parse_checked
 
 MEASURED = {row.name: row.measure for row in WANTED if row.measure in MEASURES}  # directions to what they change
 HEAD = "| direction | steps | same person as unedited | ... as the photo | measure | unedited | edited | moved |"
@@ -46,6 +46,8 @@ class EditSettings:
     """file of the table"""
     model: str = "inversion"
     """starter, folder or repository on the Hub"""
+    directions: OrNone[str] = None
+    """file of its generator's directions, if they do not ship with the package"""
     num_faces: int = 40
     """the last photos by name"""
     refinement_steps: int = 0
@@ -101,6 +103,12 @@ def moved_share(before: list[float], after: list[float], step: float) -> float:
     return statistics.fmean((b - a) * step > 0 for a, b in pairs) if pairs else float("nan")
 
 
+def mean(measures: list[float]) -> float:
+    """Of those that could be taken; NaN if none could."""
+    taken = [value for value in measures if np.isfinite(value)]
+    return statistics.fmean(taken) if taken else float("nan")
+
+
 def row(direction: Direction, step: float, unedited: list[Seen], edited: list[Seen], photos: list[Tensor]) -> str:
     """A line of the table."""
     pairs = zip(edited, unedited, photos, strict=True)
@@ -110,7 +118,7 @@ def row(direction: Direction, step: float, unedited: list[Seen], edited: list[Se
     if name is None:
         return "| " + " | ".join([*cells, "", "", "", ""]) + " |"
     before, after = ([one.measures[name] for one in some] for some in (unedited, edited))
-    cells += [name, f"{np.nanmean(before):.3f}", f"{np.nanmean(after):.3f}", f"{moved_share(before, after, step):.0%}"]
+    cells += [name, f"{mean(before):.3f}", f"{mean(after):.3f}", f"{moved_share(before, after, step):.0%}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -118,7 +126,7 @@ def row(direction: Direction, step: float, unedited: list[Seen], edited: list[Se
 def main(settings: EditSettings) -> str:
     keep_freed_memory()
     model, recogniser = load_model(settings.model), load_recogniser(settings.recogniser)
-    directions = load_directions(str(model.config.base_generator))
+    directions = load_directions(settings.directions or str(model.config.base_generator))
     eyes, photos = Eyes(model, recogniser), FacePhotos(settings.faces_dir, slice(-settings.num_faces, None))
     faces, vectors = [], []
     for i in tqdm(range(len(photos)), unit="photo"):
