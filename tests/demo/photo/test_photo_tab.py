@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -19,6 +20,14 @@ from psp_hub.demo.photo.tab import add_photo
 from psp_hub.latents_file import load_latents
 from tests.browser import BrowserTab, drag, open_accordion, open_page, serve
 from tests.photo_faces import CHILD, GAPPED, TINY, scene
+
+
+def defaults(endpoints: dict[str, Any], name: str) -> dict[str, list[Any]]:
+    """What each endpoint takes if a parameter is left out; nothing for those that have no such parameter."""
+    return {
+        endpoint: [one["parameter_default"] for one in description["parameters"] if one["parameter_name"] == name]
+        for endpoint, description in endpoints.items()
+    }
 
 
 @pytest.mark.slow
@@ -47,11 +56,12 @@ def test_api(models, tmp_path, monkeypatch):
         assert len(client.predict(photo=handle_file(TINY), variations=2, api_name="/upscale")[1]) == 2
         turned = client.predict(photo=handle_file(CHILD), variations=1, api_name="/turn_to_front")
         assert (len(turned[1]), Image.open(turned[0]).size) == (1, (64, 64))
-        steps = {
-            name: [one["parameter_default"] for one in end["parameters"] if one["parameter_name"] == "steps"]
-            for name, end in endpoints.items()
+        assert defaults(endpoints, "steps") == {
+            "/reconstruct": [0],
+            "/upscale": [20],
+            "/fill_in": [0],
+            "/turn_to_front": [],
         }
-        assert steps == {"/reconstruct": [0], "/upscale": [20], "/fill_in": [0], "/turn_to_front": []}
 
         photo = scene(tmp_path / "photo.png", (300, 60, 120), (400, 460, 120))
         pasted = [
