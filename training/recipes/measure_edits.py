@@ -118,7 +118,8 @@ def row(direction: Direction, step: float, unedited: list[Seen], edited: list[Se
     if name is None:
         return "| " + " | ".join([*cells, "", "", "", ""]) + " |"
     before, after = ([one.measures[name] for one in some] for some in (unedited, edited))
-    cells += [name, f"{mean(before):.3f}", f"{mean(after):.3f}", f"{moved_share(before, after, step):.0%}"]
+    share = moved_share(before, after, step)
+    cells += [name, f"{mean(before):.3f}", f"{mean(after):.3f}", "" if np.isnan(share) else f"{share:.0%}"]
     return "| " + " | ".join(cells) + " |"
 
 

@@ -150,9 +150,9 @@ class Endpoints:
         """Paint the face of a photo as it looks straight ahead.
 
         Args:
-            photo: picture file with a face. It need not be cut out or upright.
+            photo: picture file with a face, turned to the left or to the right.
             seed: whole number that decides what the variations change.
-            variations: how many faces with other colours, with this seed and the next ones, 0 to 8.
+            variations: how many more of it in other colours, with this seed and the next ones, 0 to 8.
             strength: how much they change, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the photo).
             face: of several in the photo, its number from the left; 0 is the largest.
