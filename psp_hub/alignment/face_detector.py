@@ -57,7 +57,7 @@ class Proposals(nn.Module):
         return self.face(x).softmax(dim=1)[:, 1], self.box(x)
 
 
-class Judge(nn.Module):
+class SquareClassifier(nn.Module):
     """Figure 2 of the paper, R-Net and O-Net: is this square a face, and where are its sides (and points)?
 
     Args:
@@ -99,8 +99,8 @@ class FaceDetector(Component):
     def __init__(self, thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8)):
         super().__init__()
         self.proposals = Proposals()
-        self.filter = Judge(24, [(3, 28, 3, 3), (28, 48, 3, 3), (48, 64, 2)], 576, 128)
-        self.output = Judge(
+        self.filter = SquareClassifier(24, [(3, 28, 3, 3), (28, 48, 3, 3), (48, 64, 2)], 576, 128)
+        self.output = SquareClassifier(
             48, [(3, 32, 3, 3), (32, 64, 3, 3), (64, 64, 3, 2), (64, 128, 2)], 1152, 256, num_points=NUM_POINTS
         )
 

@@ -87,7 +87,7 @@ def test_tasks_of_faces_alone_are_refused(capsys):
     for name in ("Shapes", "sketch", "a/b"):
         with pytest.raises(SystemExit):
             parse_args([*words, name])
-        assert f"--task_name is {name!r}, expected small letters" in " ".join(capsys.readouterr().err.split())
+        assert f"--task_name is {name!r}, expected lower-case letters" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SystemExit):
         program.parse_args(["--name", "shapes", "--generator", "missing.pkl", "--output_dir", "out"])
     assert "there is no file and no folder missing.pkl" in capsys.readouterr().err

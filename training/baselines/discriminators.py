@@ -10,7 +10,7 @@ from psp_hub.layers import resample
 from training.baselines.blocks import LEAKY_SLOPE, conv, double
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator says of pictures at one scale.
 
     Args:
@@ -41,13 +41,13 @@ class PatchDiscriminator(nn.Module):
             self.layers.append(nn.Sequential(*layers[:1], *([nn.InstanceNorm2d(after)] if i else []), *layers[1:]))
         self.score = nn.Conv2d(widths[-1], 1, 4, padding=2)
 
-    def forward(self, x: Tensor) -> Judged:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         """[N, in_channels, S, S] -> scores of patches, and the features of all layers."""
         features = []
         for layer in self.layers:
             x = layer(x)
             features.append(x)
-        return Judged(self.score(x), features)
+        return DiscriminatorOutput(self.score(x), features)
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -63,7 +63,7 @@ class MultiScaleDiscriminator(nn.Module):
         super().__init__()
         self.scales = nn.ModuleList(PatchDiscriminator(in_channels + 3, width) for _ in range(num_scales))
 
-    def forward(self, x: Tensor, image: Tensor) -> list[Judged]:
+    def forward(self, x: Tensor, image: Tensor) -> list[DiscriminatorOutput]:
         """x [N, in_channels, S, S], image [N, 3, S, S] in [-1, 1] -> what each scale says."""
         both, judged = torch.cat([x, image], dim=1), []
         for scale in self.scales:
@@ -96,13 +96,13 @@ class PyramidDiscriminator(nn.Module):
         self.real = nn.Conv2d(features, 1, 1)
         self.embed = nn.Conv2d(in_channels, features, 1)
 
-    def forward(self, x: Tensor, image: Tensor) -> list[Judged]:
+    def forward(self, x: Tensor, image: Tensor) -> list[DiscriminatorOutput]:
         """x [N, in_channels, S, S], image [N, 3, S, S] -> what each size of the pyramid says, the coarsest first."""
         h, features = image, []
         for layer in self.bottom_up:
             h = layer(h)
             features.append(h)
-        judged: list[Judged] = []
+        judged: list[DiscriminatorOutput] = []
         top: Tensor | None = None
         rows = zip(self.lateral, self.smooth, features[-len(self.lateral) :], strict=True)
         for lateral, smooth, view in reversed(list(rows)):
@@ -111,5 +111,5 @@ class PyramidDiscriminator(nn.Module):
             seen = F.leaky_relu(smooth(top), LEAKY_SLOPE)
             layout = self.embed(resample(x, seen.shape[-1]))  # [N, F, s, s]
             score = self.real(seen) + (seen * layout).sum(dim=1, keepdim=True)  # [N, 1, s, s]
-            judged.append(Judged(score, [view]))
+            judged.append(DiscriminatorOutput(score, [view]))
         return judged

@@ -1,4 +1,4 @@
-"""The losses of the game, on what discriminators say of several scales (`Judged`)."""
+"""The losses of the game, on what discriminators say of several scales (`DiscriminatorOutput`)."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.baselines.discriminators import Judged
+from training.baselines.discriminators import DiscriminatorOutput
 
 
-def discriminator_loss(real: Sequence[Judged], fake: Sequence[Judged]) -> Tensor:
+def discriminator_loss(real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput]) -> Tensor:
     """Hinge loss (Lim and Ye 2017), []: max(0, 1 - D(real)) + max(0, 1 + D(fake)), mean over patches and scales."""
     parts = [F.relu(1 - a.score).mean() + F.relu(1 + b.score).mean() for a, b in zip(real, fake, strict=True)]
     return torch.stack(parts).mean()
 
 
-def generator_loss(fake: Sequence[Judged]) -> Tensor:
+def generator_loss(fake: Sequence[DiscriminatorOutput]) -> Tensor:
     """-D(fake), mean over scales, []."""
     return -torch.stack([judged.score.mean() for judged in fake]).mean()
 
 
-def feature_matching(real: Sequence[Judged], fake: Sequence[Judged]) -> Tensor:
+def feature_matching(real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput]) -> Tensor:
     """Mean difference of the features of all layers, those of the real pictures held fixed, [].
 
     pix2pixHD, equation 4: the sum over layers of 1 / N_i |D_i(real) - D_i(fake)|_1, mean over scales.

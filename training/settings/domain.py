@@ -14,7 +14,7 @@ class DomainSettings:
     """A task of something else than faces."""
 
     name: str
-    """of the task, as the page shows it: small letters, digits and hyphens"""
+    """of the task, as the page shows it: lower-case letters, digits and hyphens"""
     generator: Path
     """a saved generator, or a file of StyleGAN2 or StyleGAN2-ADA (.pt, .pkl)"""
     output_dir: Path

@@ -28,7 +28,7 @@ Task = Annotated[str, tyro.conf.arg(constructor=tyro.extras.literal_type_from_ch
 def check_task_name(name: str, flag: str) -> None:
     """Raise a ValueError unless it is a name for a task of something else than faces."""
     if not re.fullmatch(TASK_NAME, name) or is_of_faces(name):
-        expected = f"small letters, digits and hyphens, and none of {', '.join(TASKS)}"
+        expected = f"lower-case letters, digits and hyphens, and none of {', '.join(TASKS)}"
         raise ValueError(f"--{flag} is {name!r}, expected {expected}")
 
 

@@ -17,7 +17,12 @@ from training import train_baseline as program
 from training.baselines.build import BASELINES, build_baseline, is_baseline, load_baseline, save_baseline
 from training.baselines.ccfpse import ConditionalConv
 from training.baselines.deepface import PARTS, DeepFaceDrawing, project
-from training.baselines.discriminators import Judged, MultiScaleDiscriminator, PatchDiscriminator, PyramidDiscriminator
+from training.baselines.discriminators import (
+    DiscriminatorOutput,
+    MultiScaleDiscriminator,
+    PatchDiscriminator,
+    PyramidDiscriminator,
+)
 from training.baselines.losses import discriminator_loss, feature_matching, generator_loss
 from training.baselines.pix2pixhd import Pix2PixHD
 from training.baselines.run import prepare_game, train, train_on
@@ -26,10 +31,10 @@ from training.baselines.spade import SpatiallyAdaptiveNorm
 NAMES = list(BASELINES)
 
 
-def judged(seed: int) -> list[Judged]:
+def judged(seed: int) -> list[DiscriminatorOutput]:
     rng = torch.Generator().manual_seed(seed)
     return [
-        Judged(
+        DiscriminatorOutput(
             torch.randn(2, 1, side, side, generator=rng), [torch.randn(2, 3, side, side, generator=rng) for _ in "ab"]
         )
         for side in (3, 2)
@@ -52,11 +57,15 @@ def test_losses_against_loops():
 
 def test_features_of_real_pictures_are_held_fixed():
     real, fake = (
-        [Judged(torch.zeros(1, 1, 1, 1), [torch.ones(1, 1, 2, 2, requires_grad=True) * scale])] for scale in (1, 2)
+        [DiscriminatorOutput(torch.zeros(1, 1, 1, 1), [torch.ones(1, 1, 2, 2, requires_grad=True) * scale])]
+        for scale in (1, 2)
     )
     assert feature_matching(real, fake).grad_fn is not None
     leaf = torch.ones(1, 1, 2, 2, requires_grad=True)
-    feature_matching([Judged(leaf, [leaf])], [Judged(leaf.detach(), [torch.zeros(1, 1, 2, 2, requires_grad=True)])])
+    feature_matching(
+        [DiscriminatorOutput(leaf, [leaf])],
+        [DiscriminatorOutput(leaf.detach(), [torch.zeros(1, 1, 2, 2, requires_grad=True)])],
+    )
     assert leaf.grad is None
 
 
