@@ -1,8 +1,8 @@
 """The walk of a picture from the page's button to its face: short, and as docs/architecture.md tells it.
 
 Counted are the functions of `psp_hub` that are handed the picture in any of its forms: file, picture, tensor, styles.
-What goes on inside a network (the encoder with its passes, the generator), and inside a function of the rooms `images`
-and `alignment`, is their own affair.
+What goes on inside a network (the encoder with its passes, the generator) is its own affair; for a drawing, so is what
+goes on inside a function of the room `images`, which cleans it.
 """
 
 import sys
@@ -20,7 +20,7 @@ from torch import Tensor
 
 import psp_hub
 from psp_hub import PSPConfig, PSPModel
-from psp_hub.demo.photo.crops import Crop
+from psp_hub.demo.photo.crops import Crop, ready
 from psp_hub.demo.photo.handlers import Handlers
 from psp_hub.demo.sketch.handlers import face_makers
 from psp_hub.generators import load_generator
@@ -28,7 +28,6 @@ from psp_hub.generators import load_generator
 ROOT = Path(psp_hub.__file__).parent
 ARCHITECTURE = ROOT.parent / "docs" / "architecture.md"
 NETWORKS = ("forward", "encode_in_passes")
-ROOMS = ("images", "alignment")
 LAST = "save_png"
 
 
@@ -41,8 +40,12 @@ def is_picture(value: Any) -> bool:
     return isinstance(value, Image.Image) or hasattr(value, "seek") or str(value).startswith("data:image")
 
 
-def walk(answers: Iterator[Any]) -> list[tuple[str, str]]:
-    """Module and function, in the order in which they are called until the first face is written."""
+def walk(answers: Iterator[Any], rooms: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Module and function, in the order in which they are called until the first face is written.
+
+    Args:
+        rooms: whose functions count, but not what they call.
+    """
     steps: list[tuple[str, str]] = []
     hidden: list[FrameType] = []  # a network, or a function of a room, that is at work
 
@@ -54,7 +57,7 @@ def walk(answers: Iterator[Any]) -> list[tuple[str, str]]:
             return
         module = Path(code.co_filename).relative_to(ROOT)
         is_network = code.co_name in NETWORKS
-        if is_network or module.parts[0] in ROOMS:
+        if is_network or module.parts[0] in rooms:
             hidden.append(frame)
         step = (str(module), code.co_qualname.rpartition("<locals>.")[2])
         given = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
@@ -84,13 +87,13 @@ def photo(generator_dir: Path, make_encoder: Callable, portrait: Callable[[int, 
     """The button of the photo tab, pressed."""
     model = PSPModel(make_encoder(in_channels=3), load_generator(generator_dir), PSPConfig("inversion", "photo"))
     return Handlers({"inversion": model}, {"inversion": []}).make(
-        "inversion", Crop(portrait(512, 3)), None, True, False, 3, 0, 0.5, 1.0
+        "inversion", ready(Crop(portrait(512, 3)), "inversion"), None, True, False, 3, 0, 0.5, 1.0
     )
 
 
-@pytest.mark.parametrize("name", ["drawing", "photo"])
-def test_a_picture_comes_to_its_face_without_detours(name, request):
-    steps = walk(request.getfixturevalue(name))
+@pytest.mark.parametrize(("name", "rooms"), [("drawing", ("images",)), ("photo", ())])
+def test_a_picture_comes_to_its_face_without_detours(name, rooms, request):
+    steps = walk(request.getfixturevalue(name), rooms)
     visits = [(module, [function for _, function in group]) for module, group in groupby(steps, lambda step: step[0])]
     modules = {module for module, _ in visits}
     assert steps[-1][1] == LAST

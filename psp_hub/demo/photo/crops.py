@@ -1,6 +1,6 @@
 """From the file of a photo to the square that a network sees: the largest face, cut out and upright."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -11,6 +11,7 @@ from psp_hub.config import ENCODER_SIZE
 from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.demo.problems import Problem, problems
 from psp_hub.images.pictures import open_image
+from psp_hub.images.preprocessing import prepare_tensor
 from psp_hub.tasks import get_task
 
 SIDE = 1024  # of faces on the page; crops of small faces have half of it
@@ -23,9 +24,11 @@ class Crop(CutOut):
 
     Args:
         path: file of the photo, for a face that is put back into it.
+        prepared: what the encoder takes, [1, C, 256, 256]; None until `ready`. An array, for ZeroGPU pickles it.
     """
 
     path: str | None = None
+    prepared: np.ndarray | None = None
 
     @property
     def shown(self) -> Image.Image:
@@ -62,7 +65,12 @@ def read_crop(path: str, task: str, mask_path: str | None = None, face: int | No
         mask = None if mask_path is None else open_image(mask_path, keep_mode=True)
         small, masked = spec.shown == "small", spec.shown == "known"
         (cut,) = cut_out(photo, small=small, masked=masked, mask=mask, largest=SIDE, which=face)
-    return Crop(cut.image, cut.note, cut.missing, cut.corners, cut.faces, path)
+    return ready(Crop(cut.image, cut.note, cut.missing, cut.corners, cut.faces, path), task)
+
+
+def ready(crop: Crop, task: str) -> Crop:
+    """The crop, prepared for the encoder of a task: once, before a button is pressed."""
+    return replace(crop, prepared=prepare_tensor(crop.seen, get_task(task).input_kind).numpy())
 
 
 def put_back(face: Image.Image, crop: Crop) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 
 from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.demo.photo.comparison import compared
-from psp_hub.demo.photo.crops import GAP, Crop, add_painted, read_crop
+from psp_hub.demo.photo.crops import GAP, Crop, add_painted, read_crop, ready
 from psp_hub.demo.photo.portraits import Portrait, load_portrait, paint_portrait
 from psp_hub.demo.problems import Problem, problems
 from psp_hub.demo.settings import Settings
@@ -75,7 +75,7 @@ def with_painting(crop: Crop, pad: dict[str, Any] | None) -> Crop:
     missing = add_painted(crop.missing, layers, crop.image.width)
     if missing is None:
         raise Problem("Nothing is painted over yet: paint over the part that is to be filled in.")
-    return replace(crop, missing=missing)
+    return ready(replace(crop, missing=missing), "inpainting")
 
 
 def first_settings(

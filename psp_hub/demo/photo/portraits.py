@@ -71,7 +71,8 @@ def paint_portrait(
         ws = torch.from_numpy(portrait.ws)[None].to(model.generator.w_avg)
     elif crop is not None:
         progress(0, desc="Reading the photo")
-        ws = model.encode(crop.seen, truncation_psi=settings.likeness)
+        seen = crop.seen if crop.prepared is None else torch.from_numpy(crop.prepared)
+        ws = model.encode(seen, truncation_psi=settings.likeness)
     else:
         raise ValueError("a portrait has styles, a crop, or both; got neither")
     if settings.steps and crop is not None:
