@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from PIL import Image, ImageDraw
 
 from psp_hub import PSPConfig, PSPModel, model_names
+from psp_hub.cli import main as main_module
 from psp_hub.cli.main import main
 from psp_hub.generators.fetch import ENVIRONMENT_VARIABLE
 from psp_hub.images.preprocessing import tensor_to_images
@@ -258,7 +259,7 @@ def test_no_command_is_refused(capsys):
     ("options", "message"),
     [
         (("--task", "hair"), "invalid choice: 'hair'"),
-        (("--task", "frontalization"), "choose from"),
+        (("--task", "ageing"), "choose from"),
         (
             ("--model", "missing"),
             "missing is not a saved model: expected a saved folder, owner/name on the Hub, or one",
@@ -325,9 +326,9 @@ def test_a_generator_out_of_reach(run, model_dir, drawing, tmp_path, monkeypatch
 # The command itself
 
 
-def test_the_command_is_main():
+def test_the_command_is_program():
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="psp-hub")
-    assert entry.load() is main
+    assert entry.load() is main_module.program
 
 
 def test_label_maps(run, labels_dir, tmp_path):
