@@ -65,7 +65,8 @@ def read_crop(path: str, task: str, mask_path: str | None = None, face: int | No
         mask = None if mask_path is None else open_image(mask_path, keep_mode=True)
         small, masked = spec.shown == "small", spec.shown == "known"
         (cut,) = cut_out(photo, small=small, masked=masked, mask=mask, largest=SIDE, which=face)
-    return ready(Crop(cut.image, cut.note, cut.missing, cut.corners, cut.faces, path), task)
+    crop = Crop(cut.image, cut.note, cut.missing, cut.corners, cut.faces, path)
+    return crop if masked and crop.missing is None else ready(crop, task)  # that is still to be painted
 
 
 def ready(crop: Crop, task: str) -> Crop:
