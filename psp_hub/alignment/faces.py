@@ -34,7 +34,7 @@ SMALL_SIDE = 256  # a smaller picture is enlarged to this
 MAX_FACES = 12  # the largest ones: the parser looks at each
 MIN_CROP = 32  # px of the photo across the square that is cut out: of smaller faces, some are missed
 SAME = 0.08  # of the side: a photo whose corners are as near to those found is aligned already
-# If the only face that the detector sees is as sure, and its corners as near, the parser has never said otherwise.
+# If the only face that the detector sees is as sure, and its corners as near, no second look would say otherwise.
 SURE, CLOSE = 0.99, 0.05
 TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180)
 

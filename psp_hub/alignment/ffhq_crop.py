@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 # `benchmarks/measure_alignment.py` shows that the faces of CelebAMask-HQ lie in it so.
 EYES, MOUTH, CENTRE = 2.0, 1.8, 0.1
 SUPERSAMPLING = 2, 4  # samples across a pixel of the answer: as many as it has pixels of the photo, within these
-QUICK = 1, 4  # ... for a network to look at: found points move by 0.03 px on average, in less than half the time
+QUICK = 1, 4  # ... for a network to look at, which needs no smoother edges
 
 Corners = np.ndarray  # [4, 2]: upper left, lower left, lower right, upper right of the upright face
 Points = np.ndarray  # [3, 2]: left eye, right eye, mouth; left is what is left when the face is upright

@@ -190,6 +190,8 @@ def resolve_options(options: argparse.Namespace, model: PSPModel) -> None:
     ):
         if value is not None and kind not in expected:
             raise ValueError(f"{name} is for {noun}, but {task} takes pictures of the kind {kind}")
+    if options.paste_back and task in TASKS and TASKS[task].shown is None:
+        raise ValueError(f"--paste-back is for faces that fit into their photos, but those of {task} are turned")
     if options.face is not None and options.align is False:
         raise ValueError("--face says which face is cut out, but with --no-align none is")
     if options.face == "all" and not options.paste_back:

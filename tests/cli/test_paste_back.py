@@ -121,6 +121,14 @@ def test_drawings_come_from_no_photo(psp_hub, model_dir, crowd, tmp_path):
         assert code == 2 and f"{typed[0]} is for photos, but sketch takes pictures of the kind drawing" in err
 
 
+def test_a_face_that_is_turned_has_no_place_in_its_photo(psp_hub, make_encoder, generator_dir, crowd, tmp_path):
+    config = PSPConfig("frontalization", "photo")
+    PSPModel(make_encoder(in_channels=3), load_generator(generator_dir), config).save_pretrained(tmp_path / "frontal")
+    typed = ["-o", tmp_path / "out.png", "--model", tmp_path / "frontal", "--paste-back"]
+    code, _, err = psp_hub("translate", crowd, *typed)
+    assert code == 2 and "those of frontalization are turned" in err
+
+
 def test_latents_need_their_photo(psp_hub, crowd, tmp_path):
     (tmp_path / "face.safetensors").write_bytes(b"")
     for typed, message in (
