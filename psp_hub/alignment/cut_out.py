@@ -1,6 +1,6 @@
-"""Faces of a photo, cut out as a task takes them: for the page, the command line and Python."""
+"""Faces of a photo, cut out as a task takes them, and put back: for the page, the command line and Python."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,6 +8,7 @@ from PIL import Image
 
 from psp_hub.alignment.faces import Face, align_face, find_faces
 from psp_hub.alignment.ffhq_crop import Corners
+from psp_hub.alignment.pasting import paste_back
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.images.masks import missing_part, opaque_colours, transparent_part
 from psp_hub.images.pictures import flatten
@@ -156,3 +157,25 @@ def cut_out_mask(missing: Image.Image, corners: Corners, side: int) -> Image.Ima
     """The part of a mask that belongs to a square; outside of the photo nothing is missing."""
     quad = tuple(corners.ravel().tolist())
     return missing.transform((side, side), Image.Transform.QUAD, quad, Image.Resampling.NEAREST)
+
+
+def put_back(photo: Image.Image, answers: Iterable[Image.Image], cuts: Sequence[CutOut]) -> Image.Image:
+    """Put the answers to faces of a photo back where they were cut out, one after the other (see `paste_back`).
+
+    Args:
+        photo: that they were cut out of, in the mode of its file.
+        answers: for each of `cuts` a square picture, which is needed no longer when the next one is asked for.
+        cuts: as `cut_out` answers.
+
+    Raises:
+        ValueError: there is no face in one of these places, or there are more answers than places, or fewer.
+    """
+    for answer, cut in zip(answers, cuts, strict=True):
+        photo = paste_back(photo, answer, cut.corners, missing=cut.missing)
+    return photo
+
+
+def check_number(faces: int, cuts: Sequence[CutOut]) -> None:
+    """Raise ValueError unless a file has as many faces as were cut out of a photo."""
+    if faces != len(cuts):
+        raise ValueError(f"There are {faces} faces in this file; expected as many as in the photo, {len(cuts)}.")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
-from psp_hub.alignment.cut_out import Which, cut_out
+from psp_hub.alignment.cut_out import Which, check_number, cut_out
 from psp_hub.cli.files import check_outputs, find_latents, find_partners, plan
 from psp_hub.cli.options import DEFAULT_TASK
 from psp_hub.cli.pipeline import Write, run_all
@@ -46,17 +46,11 @@ def decode(options: argparse.Namespace) -> int:
         of_faces = (variations(face, generators[name], task, options) for face in found.ws.split(1))
         given = place_in(photos[source], task, options.face) if photos else None
         if given and options.face == "all":
-            check_number(found, given)
+            check_number(len(found.ws), given.cuts)
             return draw_faces(zip(*of_faces, strict=True), generators[name], targets, given)
         return draw_faces(([ws] for some in of_faces for ws in some), generators[name], targets, given)
 
     return run_all(jobs, load_latents, draw_all, "file")
-
-
-def check_number(found: Latents, given: Given) -> None:
-    """Raise ValueError unless there is a face of the file for each of the photo."""
-    if len(found.ws) != len(given.cuts):
-        raise ValueError(f"it has {len(found.ws)} faces, expected as many as the photo, which has {len(given.cuts)}")
 
 
 def place_in(photo: Path, task: str, which: Which) -> Given:

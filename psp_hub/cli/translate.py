@@ -14,8 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub import latents
-from psp_hub.alignment import paste_back
-from psp_hub.alignment.cut_out import SMALL_NOTE, CutOut, cut_out
+from psp_hub.alignment.cut_out import SMALL_NOTE, CutOut, cut_out, put_back
 from psp_hub.cli.files import (
     LATENTS_SUFFIX,
     check_outputs,
@@ -134,9 +133,7 @@ def write_image(images: Sequence[Tensor], target: Path, given: Given | None = No
     if given is None or given.photo is None:
         (answer,) = faces
     else:
-        answer = given.photo
-        for face, cut in zip(faces, given.cuts, strict=True):
-            answer = paste_back(answer, face, cut.corners, missing=cut.missing)
+        answer = put_back(given.photo, faces, given.cuts)
     write_png(answer, target)
 
 

@@ -1,15 +1,17 @@
 """What the tabs of the demo have in common: settings, results, examples, and what happens in the browser."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import gradio as gr
+import numpy as np
 from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.utils import NamedString
 
+from psp_hub.demo.mix.recipes import Recipe
 from psp_hub.demo.problems import Problem
 from psp_hub.demo.settings import MAX_VARIATIONS
 from psp_hub.model_names import STARTERS
@@ -113,13 +115,26 @@ def show_result(face: str) -> str:
 }}"""
 
 
+# What was done to one face, as its recipe says, done to the faces [num_ws, w_dim] that are given.
+Repeat = Callable[[Recipe, Sequence[np.ndarray]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A face that is edited: the states with its recipe and its styles, and what edits others alike."""
+
+    recipe: gr.State
+    ws: gr.State
+    repeat: Repeat
+
+
 @dataclass
 class Results:
     """Where the answers of a tab go; `status` also shows how far the work is.
 
     `painted` holds what is remembered of the face, None before the first one: its `ws`, an array of float32
     [num_ws, w_dim], go to the tab where faces are edited when `edit` is pressed. `take_back`, where there is one, is
-    called with a button of that tab, the state with the edited `ws`, and the tabs: the button brings the face back.
+    called with a button of that tab, what was edited there, and the tabs: the button brings the face back.
     """
 
     face: gr.Image | gr.HTML
@@ -128,7 +143,7 @@ class Results:
     seen: gr.Image
     painted: gr.State
     edit: gr.Button
-    take_back: Callable[[gr.Button, gr.State, gr.Tabs], None] | None = None
+    take_back: Callable[[gr.Button, Edited, gr.Tabs], None] | None = None
 
     @property
     def outputs(self) -> list[Component]:

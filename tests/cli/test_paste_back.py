@@ -89,7 +89,7 @@ def test_all_faces_are_kept_and_go_back_again(psp_hub, model, crowd, tmp_path):
     with Image.open(crowd) as photo:
         photo.crop((0, 0, 350, 320)).save(tmp_path / "one.png")
     code, _, err = psp_hub("decode", *typed, tmp_path / "one.png", "--face", "all", "-o", tmp_path / "c.png")
-    assert code == 1 and "it has 2 faces, expected as many as the photo, which has 1" in err
+    assert code == 1 and "There are 2 faces in this file; expected as many as in the photo, 1." in err
 
 
 @pytest.mark.slow

@@ -1,16 +1,18 @@
 """What the tab Mix & edit shows and what is set there, and what happens then."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.components import Component
 
 from psp_hub.demo.mix import edits
 from psp_hub.demo.mix.recipes import Painter, Recipe
 from psp_hub.demo.parts import HIDDEN, WORK
+from psp_hub.demo.problems import problems
 
 Updates = dict[Component, Any]
 
@@ -104,6 +106,12 @@ class Editor:
                     shown.recipe_file: files.recipe,
                     shown.latents_file: files.latents,
                 }
+
+    def repeat(self, recipe: Recipe, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Faces [num_ws, w_dim], edited as the recipe's start is."""
+        recipes = [replace(recipe, start=face) for face in faces]
+        with problems():
+            return edits.edit_styles(self.painter.generator, self.painter.directions, recipes)
 
     def show_all(self, recipe: Recipe) -> Iterator[Updates]:
         """As `show`, and set the controls."""

@@ -50,6 +50,15 @@ def render_recipes(
         yield image, ws[0].float().cpu().numpy()
 
 
+@on_gpu
+@torch.no_grad()
+def edit_styles(
+    generator: Generator, directions: Mapping[str, Direction], recipes: Sequence[Recipe]
+) -> list[np.ndarray]:
+    """The styles [num_ws, w_dim] of each recipe, without pictures."""
+    return [recipe.ws(generator, directions)[0].float().cpu().numpy() for recipe in recipes]
+
+
 def draw_recipes(
     painter: Painter, recipes: Sequence[Recipe], side: int | None = None
 ) -> Iterator[tuple[Image.Image, np.ndarray]]:

@@ -15,7 +15,7 @@ from psp_hub.demo.mix.edits import GROUP_NAMES
 from psp_hub.demo.mix.gallery import add_gallery
 from psp_hub.demo.mix.other_face import OtherFace
 from psp_hub.demo.mix.recipes import FORMAT, MAX_PSI, VERSION, Painter, Recipe, from_json, from_link
-from psp_hub.demo.parts import PICTURE, QUICK, STATE_SECONDS, WORK, Results, add_examples, example_files
+from psp_hub.demo.parts import PICTURE, QUICK, STATE_SECONDS, WORK, Edited, Results, add_examples, example_files
 from psp_hub.demo.photo.portraits import Portrait
 from psp_hub.demo.problems import Problem, problems
 from psp_hub.model import PSPModel
@@ -25,6 +25,7 @@ TAB = "mix"  # the id by which it is opened
 SEED_HINT = "Each number is another face."
 LIKENESS = "Likeness: average face (0) … this face (1) … exaggerated"
 SHARE_TIP = "A recipe is a small file that gives the same picture again when it is loaded here; so does the link."
+FIRST_OF_ALL = "This is the first of {count} faces. What you change in it is changed in all when it goes back."
 NO_DIRECTIONS = "There are no sliders for this painter: `training/recipes/find_directions.py` finds what they need."
 
 # The face stays in sight while sliders are moved: it cannot stick in a box that hides its overflow, but if it clips.
@@ -60,6 +61,8 @@ class MixTab:
         def take(painted: Painted | Portrait | None) -> tuple[Recipe, gr.Tabs]:
             if painted is None or painted.ws is None:
                 raise Problem("There is no face yet. Make one first, then edit it.")
+            if isinstance(painted, Portrait) and painted.others:
+                gr.Info(FIRST_OF_ALL.format(count=1 + len(painted.others)))
             return Recipe(painted.ws), gr.Tabs(selected=TAB)
 
         editor = self.editor
@@ -67,7 +70,7 @@ class MixTab:
         taken.success(editor.show_all, editor.shown.recipe, editor.everything, **editor.work)
         if results.take_back is not None:
             self.back.visible = True
-            results.take_back(self.back, editor.shown.latents, tabs)
+            results.take_back(self.back, Edited(editor.shown.recipe, editor.shown.latents, editor.repeat), tabs)
 
     def open_link(self, demo: gr.Blocks, tabs: gr.Tabs) -> None:
         """A page whose address ends in ?face=... opens with that face."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from psp_hub.alignment.cut_out import Which
 from psp_hub.alignment.faces import MAX_FACES
 from psp_hub.demo.parts import PICTURE, WORK, PictureFile
 from psp_hub.demo.photo.crops import Crop, read_crop
@@ -27,12 +28,16 @@ def given(photo: str | None) -> str:
     return photo
 
 
-def chosen(face: float) -> int | None:
-    """The number of a face that a program sent; None for the largest.
+def chosen(face: float | str | None) -> Which:
+    """Which face a program asks for: its number; None for the largest, and "all".
 
     Raises:
-        Problem: not a whole number, or out of range.
+        Problem: another word, not a whole number, or out of range.
     """
+    if face == "all":
+        return "all"
+    if face is not None and not isinstance(face, int | float):
+        raise Problem(f'The face is {face!r:.40}, expected its number in the photo, 0 for the largest, or "all".')
     with problems():
         return whole_number(face, "The number of the face in the photo", 0, MAX_FACES) or None
 
@@ -64,7 +69,7 @@ class Endpoints:
 
     def reconstruct(
         self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int,
-        face: float, paste_back: bool,
+        face: float | str, paste_back: bool,
     ) -> Iterator[Any]:  # fmt: skip
         """Paint the face of a photo anew.
 
@@ -75,7 +80,8 @@ class Endpoints:
             strength: how much they change, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the photo).
             steps: of refinement, 0 (none) to 100. Each brings the face closer to the photo, and takes a while.
-            face: of several in the photo, its number from the left; 0 is the largest.
+            face: of several in the photo, its number from the left; 0 is the largest, and "all", with paste_back, are
+                all of them.
             paste_back: whether the face comes back in its photo; otherwise it fills the picture.
 
         Returns:
@@ -86,7 +92,7 @@ class Endpoints:
 
     def upscale(
         self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, steps: int,
-        face: float, paste_back: bool,
+        face: float | str, paste_back: bool,
     ) -> Iterator[Any]:  # fmt: skip
         """Make a large, sharp picture of a tiny or blurred one of a face. Its details are made up.
 
@@ -97,7 +103,8 @@ class Endpoints:
             strength: how much they change, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the picture).
             steps: of refinement, 0 (none) to 100. Each brings the answer, made small, closer to the picture.
-            face: of several in the photo, its number from the left; 0 is the largest.
+            face: of several in the photo, its number from the left; 0 is the largest, and "all", with paste_back, are
+                all of them.
             paste_back: whether the face comes back in its photo; otherwise it fills the picture.
 
         Returns:
@@ -117,7 +124,7 @@ class Endpoints:
         strength: float,
         likeness: float,
         steps: int,
-        face: float,
+        face: float | str,
         paste_back: bool,
     ) -> Iterator[Any]:
         """Fill in a part of the photo of a face.
@@ -132,7 +139,8 @@ class Endpoints:
             strength: how much they change, 0 (nothing) to 1.
             likeness: 0.3 (nearly the average face) to 1 (the photo).
             steps: of refinement, 0 (none) to 100. Each brings the face closer to what the photo shows.
-            face: of several in the photo, its number from the left; 0 is the largest.
+            face: of several in the photo, its number from the left; 0 is the largest, and "all", with paste_back, are
+                all of them.
             paste_back: whether the face comes back in its photo; otherwise it fills the picture.
 
         Returns:
@@ -145,7 +153,13 @@ class Endpoints:
         yield from self.paint("inpainting", crop, settings)
 
     def turn_to_front(
-        self, photo: str | None, seed: float | None, variations: int, strength: float, likeness: float, face: float
+        self,
+        photo: str | None,
+        seed: float | None,
+        variations: int,
+        strength: float,
+        likeness: float,
+        face: float | str,
     ) -> Iterator[Any]:
         """Paint the face of a photo as it looks straight ahead.
 
@@ -160,6 +174,8 @@ class Endpoints:
         Returns:
             The face, its variations, the part of the photo that was used, and the face's numbers (safetensors).
         """
+        if face == "all":
+            raise Problem("Faces that are turned do not go back into the photo: give the number of one.")
         crop = read_crop(given(photo), "frontalization", face=chosen(face))
         yield from self.paint("frontalization", crop, Settings.checked(seed, variations, strength, likeness))
 
@@ -178,7 +194,9 @@ def add_endpoints(models: Mapping[str, PSPModel]) -> None:
             task: gr.Slider(0, MAX_STEPS, get_task(task).refinement_steps, step=1, label="Steps of refinement")
             for task in models
         }
-        which, paste = gr.Number(0, label="Which face"), gr.Checkbox(False, label="Back in the photo")
+        faces = [*range(MAX_FACES + 1), "all"]  # what else is sent, `chosen` refuses
+        which = gr.Dropdown(faces, value=0, allow_custom_value=True, label="Which face")
+        paste = gr.Checkbox(False, label="Back in the photo")
         face, crop = gr.Image(label="Face", **PICTURE), gr.Image(label="What the network saw", **PICTURE)
         gallery, latents = gr.Gallery(label="Variations", **PICTURE), gr.File(label="Numbers of the face")
     outputs = [face, gallery, crop, latents]

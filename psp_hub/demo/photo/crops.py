@@ -1,12 +1,13 @@
-"""From the file of a photo to the square that a network sees: the largest face, cut out and upright."""
+"""From the file of a photo to the square that a network sees: a face, cut out and upright, or all of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import ceil, isqrt
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from psp_hub.alignment import paste_back
-from psp_hub.alignment.cut_out import CutOut, cut_out
+from psp_hub.alignment.cut_out import CutOut, Which, cut_out, put_back
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.demo.parts import PAD_SIDE
 from psp_hub.demo.problems import Problem, problems
@@ -25,10 +26,17 @@ class Crop(CutOut):
     Args:
         path: file of the photo, for a face that is put back into it.
         prepared: what the encoder takes, [1, C, 256, 256]; None until `ready`. An array, for ZeroGPU pickles it.
+        others: the other faces of the photo, if all are wanted: this is the first from the left then.
     """
 
     path: str | None = None
     prepared: np.ndarray | None = None
+    others: tuple["Crop", ...] = ()
+
+    @property
+    def all(self) -> list["Crop"]:
+        """This one, and the others."""
+        return [self, *self.others]
 
     @property
     def shown(self) -> Image.Image:
@@ -47,14 +55,14 @@ class Crop(CutOut):
         return image
 
 
-def read_crop(path: str, task: str, mask_path: str | None = None, face: int | None = None) -> Crop:
-    """Open a photo and cut a face out of it (see `psp_hub.alignment.cut_out`).
+def read_crop(path: str, task: str, mask_path: str | None = None, face: Which = None) -> Crop:
+    """Open a photo and cut a face out of it, or all of them (see `psp_hub.alignment.cut_out`).
 
     Args:
         path: picture file.
         task: one of `psp_hub.demo.page.PHOTO_TASKS`. For inpainting, what is transparent is missing.
         mask_path: of a picture that says what is missing (see `psp_hub.images.masks.missing_part`).
-        face: its number from the left; None is the largest.
+        face: its number from the left; None is the largest, and with "all" the others come with the first.
 
     Raises:
         Problem: a file that cannot be used, no face, or one that is too small or cut off.
@@ -64,9 +72,11 @@ def read_crop(path: str, task: str, mask_path: str | None = None, face: int | No
         photo = open_image(path, keep_mode=True)
         mask = None if mask_path is None else open_image(mask_path, keep_mode=True)
         small, masked = spec.shown == "small", spec.shown == "known"
-        (cut,) = cut_out(photo, small=small, masked=masked, mask=mask, largest=SIDE, which=face)
-    crop = Crop(cut.image, cut.note, cut.missing, cut.corners, cut.faces, path)
-    return crop if masked and crop.missing is None else ready(crop, task)  # that is still to be painted
+        cuts = cut_out(photo, small=small, masked=masked, mask=mask, largest=SIDE, which=face)
+    crops = [Crop(cut.image, cut.note, cut.missing, cut.corners, cut.faces, path) for cut in cuts]
+    if not masked or crops[0].missing is not None:  # else what is missing is still to be painted
+        crops = [ready(crop, task) for crop in crops]
+    return replace(crops[0], others=tuple(crops[1:]))
 
 
 def ready(crop: Crop, task: str) -> Crop:
@@ -74,8 +84,21 @@ def ready(crop: Crop, task: str) -> Crop:
     return replace(crop, prepared=prepare_tensor(crop.seen, get_task(task).input_kind).numpy())
 
 
-def put_back(face: Image.Image, crop: Crop) -> Image.Image:
-    """The photo that a crop comes from, with this face in it.
+def side_by_side(crops: list[Crop], side: int) -> Image.Image:
+    """Crops as people see them, in rows, in a picture of this width at most."""
+    columns = isqrt(len(crops) - 1) + 1
+    cell = side // columns
+    sheet = Image.new("RGB", (cell * columns, cell * ceil(len(crops) / columns)), "white")
+    for i, crop in enumerate(crops):
+        sheet.paste(crop.coloured(GAP, cell), (cell * (i % columns), cell * (i // columns)))
+    return sheet
+
+
+def in_photo(faces: Iterable[Image.Image], crop: Crop) -> Image.Image:
+    """The photo that a crop comes from, with these faces in it.
+
+    Args:
+        faces: one for each of `crop.all`.
 
     Raises:
         ValueError: no face is seen there, or the file is gone.
@@ -83,7 +106,7 @@ def put_back(face: Image.Image, crop: Crop) -> Image.Image:
     if crop.path is None:
         raise ValueError("There is no photo that this face could be put back into: upload it first.")
     photo = open_image(crop.path, keep_mode=True)
-    return paste_back(photo, face, crop.corners, missing=crop.missing)
+    return put_back(photo, faces, crop.all)
 
 
 def add_painted(missing: Image.Image | None, layers: list[Image.Image], side: int) -> Image.Image | None:

@@ -8,10 +8,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from psp_hub.demo.parts import PAD_SIDE
+from psp_hub.alignment.cut_out import Which
+from psp_hub.demo.mix.recipes import Recipe
+from psp_hub.demo.parts import PAD_SIDE, Repeat
 from psp_hub.demo.photo.comparison import compared
-from psp_hub.demo.photo.crops import GAP, Crop, add_painted, read_crop, ready
-from psp_hub.demo.photo.portraits import Portrait, load_portrait, paint_portrait
+from psp_hub.demo.photo.crops import Crop, add_painted, read_crop, ready, side_by_side
+from psp_hub.demo.photo.portraits import Portrait, edit_alike, load_portrait, paint_portrait
 from psp_hub.demo.problems import Problem, problems
 from psp_hub.demo.settings import Settings
 from psp_hub.model import PSPModel
@@ -19,6 +21,10 @@ from psp_hub.tasks import get_task
 
 TIP = "Move the line to compare. Your photo stays on the computer that runs this page."
 NO_FACE = "There is no face yet. Make one first."
+ALL_FACES = ("All faces", "all")
+ALL = "All {count} faces go back into the photo; everything else in it stays as it is."
+ALL_DONE = "All {count} faces are back in the photo; everything else in it is as it was."
+ALL_GAPS = "What is transparent is filled in. To paint over a part of a face, choose that one."
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,19 @@ def first_settings(
     return Settings.checked(seed, variations, strength, likeness, get_task(task).refinement_steps, keep, paste)
 
 
+def can_take_all(crop: Crop, task: str) -> bool:
+    """Whether all faces of the photo can be answered: they go back into it, and the pad shows only one of them."""
+    return crop.faces > 1 and get_task(task).shown is not None and (task != "inpainting" or crop.missing is not None)
+
+
+def said_of(crop: Crop | None, task: str, done: bool = False) -> str:
+    """What the page says when a photo has come, or when it is `done`."""
+    if crop is None or not crop.others:
+        return (crop and crop.note) or TIP
+    words = [(ALL_DONE if done else ALL).format(count=len(crop.all)), crop.note]
+    return " ".join(filter(None, [*words, "" if done or task != "inpainting" else ALL_GAPS]))
+
+
 class Handlers:
     """What the events of the page call; `models` by task.
 
@@ -115,19 +134,20 @@ class Handlers:
             *(gr.update(visible=name == task and bool(self.files[name])) for name in self.models),
         ]
 
-    def read_photo(self, path: str | None, task: str, face: int | None = None) -> list[Any]:
+    def read_photo(self, path: str | None, task: str, face: Which = None) -> list[Any]:
         """A photo has come, or another face of it is chosen: [path, crop, preview, pad, status, face]."""
         if path is None or task not in self.models:
             return [path, *self.clear()[1:]]
-        crop, paints = read_crop(path, task, face=face), task == "inpainting"
-        numbers = list(range(1, crop.faces + 1))
+        crop = read_crop(path, task, face=face)
+        paints = task == "inpainting" and not crop.others
+        choices = [*range(1, crop.faces + 1), *([ALL_FACES] if can_take_all(crop, task) else [])]
         return [
             path,
             crop,
-            gr.update(value=None if paints else crop.coloured(GAP, PAD_SIDE), visible=not paints),
+            gr.update(value=None if paints else side_by_side(crop.all, PAD_SIDE), visible=not paints),
             gr.update(value=crop.painted if paints else None, visible=paints),
-            crop.note or TIP,
-            gr.update(choices=numbers, value=face, visible=crop.faces > 1),
+            said_of(crop, task),
+            gr.update(choices=choices, value=face, visible=crop.faces > 1),
         ]
 
     def reread_photo(self, path: str | None, task: str) -> list[Any]:
@@ -143,7 +163,7 @@ class Handlers:
         return [None, None, gone, gone, TIP, gone]
 
     def paint(self, portrait: Portrait, settings: Settings) -> Iterator[Any]:
-        """[face, gallery, portrait, file of its numbers]; what has not changed is not sent again."""
+        """[face, gallery, portrait, file of its numbers, status]; what has not changed is not sent again."""
         if settings.paste and portrait.crop is None:
             raise Problem("This face came from a file: upload its photo first, then load it again.")
         model, progress = self.models[portrait.task], gr.Progress()
@@ -153,18 +173,19 @@ class Handlers:
                     yield gr.skip()
                 elif not painting.gallery:
                     face = compared(painting.before or painting.face, painting.face)
-                    there = replace(portrait, ws=painting.ws)
-                    yield face, gr.update(value=[], visible=False), there, painting.latents
+                    there = replace(portrait, ws=painting.ws, others=painting.others)
+                    said = said_of(portrait.crop, portrait.task, done=True)
+                    yield face, gr.update(value=[], visible=False), there, painting.latents, said
                 else:
-                    yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip()
+                    yield gr.skip(), gr.update(value=painting.gallery, visible=True), gr.skip(), gr.skip(), gr.skip()
 
     def make(
         self, task: str, crop: Crop | None, pad: dict[str, Any] | None, keep: bool, paste: bool, *numbers: Any
     ) -> Iterator[Any]:
-        """The face of a photo; for inpainting without what is painted over on the pad."""
+        """The face of a photo, or all; for inpainting without what is painted over on the pad, where one is shown."""
         if crop is None:
             raise Problem("There is no photo yet. Upload one, or click an example.")
-        if task == "inpainting":
+        if task == "inpainting" and not crop.others:
             crop = with_painting(crop, pad)
         settings = first_settings(task, keep, paste, *numbers)
         yield from self.paint(Portrait(task, None, crop), settings)
@@ -183,6 +204,8 @@ class Handlers:
         if portrait.crop is None:
             if crop is None:
                 raise Problem("This face came from a file: upload its photo first.")
+            if crop.others:
+                raise Problem("This face came from a file: choose which face of the photo it is.")
             portrait = replace(portrait, crop=crop)
         yield from self.paint(portrait, Settings.checked(steps=steps, keep=keep, paste=paste))
 
@@ -207,11 +230,27 @@ class Handlers:
         else:
             yield from self.paint(portrait, Settings(keep=keep, paste=paste))
 
-    def take_back(self, portrait: Portrait | None, ws: np.ndarray | None) -> list[Any]:
-        """A face comes back from where it was edited, to go into its photo: [portrait, paste, tabs]."""
+    def take_back(
+        self,
+        portrait: Portrait | None,
+        ws: np.ndarray | None,
+        recipe: Recipe | None = None,
+        repeat: Repeat | None = None,
+    ) -> list[Any]:
+        """A face comes back from where it was edited, to go into its photo: [portrait, paste, tabs].
+
+        Args:
+            ws: its styles, [num_ws, w_dim]; None if nothing was edited yet.
+            recipe: how it was edited. If all faces of the photo were made, all are edited so.
+            repeat: does that.
+        """
         if portrait is None or portrait.crop is None or portrait.crop.path is None:
             raise Problem("There is no photo to put this face into: make a face of one on the tab Photo first.")
-        return [replace(portrait, ws=portrait.ws if ws is None else ws), True, gr.Tabs(selected="photo")]
+        if ws is not None and recipe is not None and repeat is not None and portrait.others:
+            portrait = edit_alike(portrait, recipe, repeat)
+        elif ws is not None:
+            portrait = replace(portrait, ws=ws)
+        return [portrait, True, gr.Tabs(selected="photo")]
 
     def load(self, path: str, task: str, crop: Crop | None, keep: bool, paste: bool) -> Iterator[Any]:
         """A face from a file, beside the photo on the tab."""

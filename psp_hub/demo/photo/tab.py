@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,6 +14,7 @@ from psp_hub.demo.parts import (
     PICTURE,
     QUICK,
     STATE_SECONDS,
+    Edited,
     Results,
     add_examples,
     add_settings,
@@ -162,14 +164,15 @@ def add_photo(models: Mapping[str, PSPModel], demo: gr.Blocks) -> Results:
         with gr.Column():
             results, tools = add_results(source.preview)
     crop = gr.State(time_to_live=STATE_SECONDS)  # of the photo that is there
-    outputs: list[Component] = [results.face, results.gallery, results.painted, tools.download]
+    outputs: list[Component] = [results.face, results.gallery, results.painted, tools.download, results.status]
     watch_source(handlers, source, results, tools, crop, outputs)
     watch_tools(handlers, source, results, tools, crop, outputs)
     add_endpoints(models)
     rest = [tools.keep, tools.paste]
 
-    def take_back(button: gr.Button, ws: gr.State, tabs: gr.Tabs) -> None:
-        taken = button.click(handlers.take_back, [results.painted, ws], [results.painted, tools.paste, tabs], **QUICK)
+    def take_back(button: gr.Button, edited: Edited, tabs: gr.Tabs) -> None:
+        inputs, there = [results.painted, edited.ws, edited.recipe], [results.painted, tools.paste, tabs]
+        taken = button.click(partial(handlers.take_back, repeat=edited.repeat), inputs, there, **QUICK)
         taken.success(handlers.show, [results.painted, *rest], outputs, **results.work, **HIDDEN)
 
     return replace(results, take_back=take_back)
@@ -196,6 +199,8 @@ def watch_source(
     again = chosen.then(handlers.reread_photo, [path, task], taken, **wait)
     cleared = source.pad.clear(lambda crop: crop and crop.painted, crop, source.pad, **QUICK)
     other = source.face.input(handlers.read_photo, [path, task, source.face], taken, **wait)
+    # All faces go back into the photo: the box says so, and can be seen to.
+    source.face.input(lambda face: True if face == "all" else gr.skip(), source.face, tools.paste, **QUICK)
     for cut in (uploaded, snapped, again, cleared, other):
         ready(cut)
     for name, dataset in source.examples.items():

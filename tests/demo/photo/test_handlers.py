@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from psp_hub.demo.photo.handlers import Handlers
+from psp_hub.demo.photo.handlers import ALL_FACES, Handlers
 from psp_hub.demo.photo.portraits import Portrait
 from psp_hub.demo.problems import Problem
 from psp_hub.latents_file import save_latents
@@ -40,7 +40,7 @@ def test_a_face_that_is_turned_has_no_place_in_its_photo(handlers, crop):
     assert not (paste["visible"] or paste["value"] or closer["visible"])
     *_, paste, closer = handlers.choose("inversion")[:9]
     assert paste["visible"] and closer["visible"]
-    ((_, gallery, portrait, _),) = handlers.make("frontalization", crop, None, True, False, 1, 4, 0.5, 1.0)
+    ((_, gallery, portrait, *_),) = handlers.make("frontalization", crop, None, True, False, 1, 4, 0.5, 1.0)
     assert portrait.task == "frontalization" and not gallery["visible"]  # variations come when asked for
     with pytest.raises(Problem, match="frontalization cannot be refined"):
         list(handlers.refine(portrait, crop, True, False, 5))
@@ -49,7 +49,7 @@ def test_a_face_that_is_turned_has_no_place_in_its_photo(handlers, crop):
 def test_a_face_from_a_file_needs_no_model_of_what_is_chosen(models, crop, tmp_path):
     handlers = Handlers({"inversion": models["inversion"]}, {"inversion": []})
     save_latents(tmp_path / "face.safetensors", torch.randn(1, 8, 32), generator=None, task=None)
-    face, gallery, portrait, _ = next(
+    face, gallery, portrait, *_ = next(
         handlers.load(str(tmp_path / "face.safetensors"), "inpainting", crop, True, False)
     )
     assert Path(face["after"]["path"]).name == "face.png" and not gallery["visible"]
@@ -78,11 +78,11 @@ def test_a_face_goes_back_into_its_photo(handlers, tmp_path):
     """The one that is chosen, and once more after it was edited elsewhere; the rest of the photo stays."""
     photo = scene(tmp_path / "photo.png", (300, 60, 120), (400, 460, 120))
     *_, which = handlers.read_photo(str(tmp_path / "photo.png"), "inversion")
-    assert (which["choices"], which["value"], which["visible"]) == ([1, 2], None, True)
+    assert (which["choices"], which["value"], which["visible"]) == ([1, 2, ALL_FACES], None, True)
     crop, *_ = handlers.read_photo(str(tmp_path / "photo.png"), "inversion", 1)[1:]
 
     def difference_to(answers: Iterator) -> np.ndarray:
-        face, _, portrait, _ = next(answers)
+        face, _, portrait, *_ = next(answers)
         before, after = (np.asarray(Image.open(face[key]["path"]).convert("RGB"), int) for key in ("before", "after"))
         assert before.shape == after.shape == np.asarray(photo).shape and np.abs(before - np.asarray(photo)).mean() < 4
         different = (after != np.asarray(photo)).any(axis=-1)

@@ -64,15 +64,20 @@ def test_api(models, tmp_path, monkeypatch):
         }
 
         photo = scene(tmp_path / "photo.png", (300, 60, 120), (400, 460, 120))
-        pasted = [
-            Image.open(client.predict(photo=handle_file(tmp_path / "photo.png"), **typed, api_name="/reconstruct")[0])
-            for typed in ({"paste_back": True}, {"paste_back": True, "face": 1})
-        ]
-        for picture, changed in zip(pasted, ((False, True), (True, False)), strict=True):
+        file, pasted = handle_file(tmp_path / "photo.png"), []
+        for typed in ({}, {"face": 1}, {"face": "all"}):
+            answer = client.predict(photo=file, paste_back=True, **typed, api_name="/reconstruct")
+            pasted.append(Image.open(answer[0]))
+        for picture, changed in zip(pasted, ((False, True), (True, False), (True, True)), strict=True):
             different = (np.asarray(photo) != np.asarray(picture.convert("RGB"))).any(axis=-1)
             assert (different[:, :450].any(), different[:, 450:].any()) == changed
-        with pytest.raises(AppError, match="There are 2 faces in this photo; got number 3"):
-            client.predict(photo=handle_file(tmp_path / "photo.png"), face=3, api_name="/reconstruct")
+        for which, message in (
+            (3, "There are 2 faces in this photo; got number 3"),
+            ("all", "put them back in the photo, or choose one of them"),
+            ("both", "expected its number in the photo"),
+        ):
+            with pytest.raises(AppError, match=message):
+                client.predict(photo=file, face=which, api_name="/reconstruct")
 
         Image.new("L", (256, 256)).save(tmp_path / "nothing.png")
         mask = Image.open(GAPPED).getchannel("A").point(lambda value: 255 - value)
