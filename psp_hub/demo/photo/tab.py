@@ -232,7 +232,8 @@ def watch_tools(
     refine = tools.refine.click(handlers.refine, [portrait, crop, *rest, tools.steps], outputs, **work)
     tools.stop.click(None, None, None, cancels=[make, vary, refine], **HIDDEN)
     tools.keep.input(handlers.repaint, [portrait, *rest, *source.settings], outputs, **work)
-    tools.paste.input(handlers.show, [portrait, *rest], outputs, **work)
+    shown = tools.paste.input(handlers.show, [portrait, *rest], outputs, **work)
+    shown.failure(lambda paste: not paste, tools.paste, tools.paste, **QUICK)  # the picture is as it was
     tools.load.upload(handlers.load, [tools.load, task, crop, *rest], outputs, **work)
     gr.on(
         [source.button.click, tools.refine.click, tools.vary.click],

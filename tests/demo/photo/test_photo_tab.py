@@ -213,6 +213,35 @@ def rebuild(tab: Tab, folder: Path) -> None:
     assert tab.answer(lambda: tab.load(folder / "face.safetensors")) == refined
 
 
+def answer_all(tab: Tab, folder: Path) -> None:
+    """All faces of a photo, which has them back; then one again."""
+    page, seen = tab.page, tab.page.locator("#photo-seen img")
+
+    def replace_by(path: Path) -> None:
+        page.locator("#photo-upload").get_by_label("Clear").click()
+        seen.wait_for(state="hidden")
+        tab.upload(path)
+        seen.wait_for()
+
+    scene(folder / "crowd.png", (300, 60, 120), (400, 460, 120))
+    replace_by(folder / "crowd.png")
+    back = page.get_by_label("Put the face back in the photo")
+    assert not back.is_checked()
+    tab.choose("All faces")
+    page.get_by_text("All 2 faces go back into the photo").wait_for()
+    tab.wait("document.querySelector('#photo-paste input').checked")
+    answer = tab.answer(lambda: tab.press("Rebuild the face"))
+    assert Image.open(io.BytesIO(answer)).size == (900, 640)
+    page.get_by_text("All 2 faces are back in the photo").wait_for()
+    tab.shoot("all")
+    back.click()
+    tab.expect_message("All faces of a photo are shown in it")
+    tab.wait("document.querySelector('#photo-paste input').checked")  # as what is shown
+    replace_by(CHILD)
+    tab.answer(lambda: tab.press("Rebuild the face"))
+    tab.answer(back.click)
+
+
 def fill_in_and_upscale(tab: Tab) -> None:
     """Paint over a part of the photo, then take a tiny picture, on a phone."""
     page = tab.page
@@ -246,6 +275,7 @@ def test_a_person_with_a_photo(arguments, tmp_path):
     with serve(*arguments, log=log, environment=environment) as url, open_page(url) as (page, troubles):
         tab = Tab(page, tmp_path)
         rebuild(tab, tmp_path)
+        answer_all(tab, tmp_path)
         fill_in_and_upscale(tab)
         assert "Traceback" not in log.read_text()
     assert troubles == []
