@@ -30,8 +30,8 @@ from psp_hub.model import PSPModel
 
 ALL_GO_BACK = "All faces of a photo are shown in it: put them back in the photo, or choose one of them."
 NOT_OF_PHOTO = (
-    "All faces of the photo are edited as the first one is, but what you edit now is another face. Press *Edit this "
-    "face* on the tab Photo, or choose one face there."
+    "All faces of the photo are edited as the first one is, but what you edit now is another face. "
+    'Press "Edit this face" on the tab Photo, or choose one face there.'
 )
 
 

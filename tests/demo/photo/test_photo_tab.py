@@ -214,7 +214,7 @@ def rebuild(tab: Tab, folder: Path) -> None:
 
 
 def answer_all(tab: Tab, folder: Path) -> None:
-    """All faces of a photo, which has them back; then one again."""
+    """All faces of a photo, which has them back, edited, too; then one again."""
     page, seen = tab.page, tab.page.locator("#photo-seen img")
 
     def replace_by(path: Path) -> None:
@@ -234,6 +234,19 @@ def answer_all(tab: Tab, folder: Path) -> None:
     assert Image.open(io.BytesIO(answer)).size == (900, 640)
     page.get_by_text("All 2 faces are back in the photo").wait_for()
     tab.shoot("all")
+
+    tab.press("Edit this face")
+    tab.expect_message("This is the first of 2 faces.")
+    edited = page.locator("#mix-face img")
+    before = edited.get_attribute("src")
+    page.get_by_label("number input for Likeness: average face").fill("0.3")
+    tab.wait(f"document.querySelector('#mix-face img').src !== '{before}'")
+    alike = np.asarray(
+        Image.open(io.BytesIO(tab.answer(lambda: tab.press("Put this face in the photo that it is of"))))
+    )
+    different = (alike != np.asarray(Image.open(io.BytesIO(answer)))).any(axis=-1)
+    assert different[:, :450].any() and different[:, 450:].any()
+
     back.click()
     tab.expect_message("All faces of a photo are shown in it")
     tab.wait("document.querySelector('#photo-paste input').checked")  # as what is shown
