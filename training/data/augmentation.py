@@ -14,6 +14,9 @@ from training.data.labelled_photos import flip_labels
 from training.strokes import Facts
 
 MAX_ROTATION, MAX_ZOOM, MAX_SHIFT = 8.0, 0.12, 0.06  # degrees, parts of the size, parts of a side
+# Of points of a grid over the picture that move, each with what is between them: points a side, and how far in parts
+# of a side (standard deviation). The first move and stretch whole parts of a face, the second change their shape.
+SHAPE_GRIDS = ((5, 0.02), (9, 0.012))
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Augmentation:
         random_flip: mirror every second one, with its stored source.
         color_jitter: strength of the changes of colour and light, 0 (none) to 1.
         frame_jitter: how inexactly the face is framed, 0 (as it is) to 1; not where a source or hint is stored.
+        shape_jitter: how much the face changes its shape, 0 (none) to 1, so that it is somebody else's; as above.
         relit_pairs: share of the generated faces that get other colours and light, and lose their w.
     """
 
@@ -50,19 +54,28 @@ class Augmentation:
     color_jitter: float = 0.0
     frame_jitter: float = 0.0
     relit_pairs: float = 0.0
+    shape_jitter: float = 0.0
 
     def __call__(self, target: Target, rng: np.random.Generator) -> Target:
         if target.w is not None:
             if not self.relit_pairs or rng.random() >= self.relit_pairs:
                 return target
-            return replace(target, w=None, image=relight(target.image, rng, self.color_jitter))
+            target = replace(target, w=None, image=relight(target.image, rng, self.color_jitter))
+            return self.reshaped(target, rng)
         if self.random_flip and rng.random() < 0.5:
             target = mirrored(target)
         if self.frame_jitter and target.source is None and target.hint is None:
             target = replace(target, image=reframe(target.image, rng, self.frame_jitter))
+        target = self.reshaped(target, rng)
         if self.color_jitter:
             target = replace(target, image=relight(target.image, rng, self.color_jitter))
         return target
+
+    def reshaped(self, target: Target, rng: np.random.Generator) -> Target:
+        """The face in another shape, where nothing is stored that belongs to this one."""
+        if not self.shape_jitter or target.source is not None or target.hint is not None:
+            return target
+        return replace(target, image=reshape(target.image, rng, self.shape_jitter))
 
 
 def mirrored(target: Target) -> Target:
@@ -83,6 +96,18 @@ def reframe(image: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
     # From the new picture to the old one; a side has length 2.
     matrix = torch.tensor([[cos, -sin, 2 * MAX_SHIFT * x], [sin, cos, 2 * MAX_SHIFT * y]], dtype=image.dtype)
     grid = F.affine_grid(matrix[None], [1, *image.shape], align_corners=False)
+    return F.grid_sample(image[None], grid, "bilinear", "reflection", align_corners=False)[0]
+
+
+def reshape(image: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
+    """The picture on a rubber sheet that is pulled here and there, mirrored at the border; [3, H, W]."""
+    shift = torch.zeros(1, 2, *image.shape[1:])
+    for points, distance in SHAPE_GRIDS:
+        moves = 2 * strength * distance * rng.standard_normal((1, 2, points, points))  # a side has length 2
+        moves = torch.from_numpy(moves).to(image.dtype)
+        shift = shift + F.interpolate(moves, size=image.shape[1:], mode="bicubic", align_corners=True)
+    place = F.affine_grid(torch.eye(2, 3)[None], [1, *image.shape], align_corners=False)  # [1, H, W, 2]
+    grid = place + shift.permute(0, 2, 3, 1)
     return F.grid_sample(image[None], grid, "bilinear", "reflection", align_corners=False)[0]
 
 

@@ -89,12 +89,14 @@ class AugmentationSettings:
     """0 to 1: other colours and light for photos"""
     frame_jitter: Strength = 0.0
     """0 to 1: faces turned, larger or smaller, and moved by a little, as aligned photos are"""
+    shape_jitter: Strength = 0.0
+    """0 to 1: faces pulled into other shapes, as if they were other people's"""
     relit_pairs: Share = 0.0
     """of generated faces that get the other colours and light, too; image losses alone then look at them"""
 
     def check(self) -> None:
         """Raise a ValueError where these are out of range, or do not fit together."""
-        for name in ("color_jitter", "frame_jitter", "relit_pairs"):
+        for name in ("color_jitter", "frame_jitter", "shape_jitter", "relit_pairs"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected 0 to 1")
         if self.relit_pairs and not self.color_jitter:
@@ -204,6 +206,6 @@ class DataSettings:
         for name, value in repeats.items():
             if value < 1:
                 raise ValueError(f"--{name} is {value}, expected 1 or more")
-        for name in ("color_jitter", "frame_jitter"):
+        for name in ("color_jitter", "frame_jitter", "shape_jitter"):
             if getattr(self.augmentation, name) and (photos.source_dir or photos.source_column):
                 raise ValueError(f"--{name} is for sources made from their targets: stored ones stay as they are")

@@ -252,6 +252,7 @@ def test_validation_folders(load, pairs_dir, folders, generator_dir, tmp_path):
         ("super-resolution", "--target_dir {out} --factors 0 4", r"--factors are \[0, 4\], expected 1 or more"),
         ("super-resolution", "--target_dir {out} --blur_share 2", "--blur_share is 2.0, expected 0 to 1"),
         ("inversion", "--target_dir x --source_dir y --frame_jitter 1", "--frame_jitter is for sources made from"),
+        ("inversion", "--target_dir x --source_dir y --shape_jitter 1", "--shape_jitter is for sources made from"),
         ("inversion", "--pairs_dir x --relit_pairs 0.5", "--relit_pairs needs --color_jitter"),
         ("segmentation", "--dataset_name x", "this task needs label maps: those of x, in --source_column"),
         ("inversion", "--target_dir nowhere", "nowhere is not a folder"),

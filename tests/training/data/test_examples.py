@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from psp_hub.generators import load_generator
 from psp_hub.tasks import TASKS
-from training.data.augmentation import Augmentation, Target, mirrored, reframe, relight
+from training.data.augmentation import Augmentation, Target, mirrored, reframe, relight, reshape
 from training.data.batches import LineArt
 from training.data.examples import Examples, Pairs, Photos
 from training.data.folders import FolderPictures, read_photo
@@ -288,6 +288,30 @@ def test_another_frame():
         assert abs(torch.rad2deg(torch.atan2(ay, ax))) < 8.01
         centre = moved[:2, 31:33, 31:33].mean(dim=(1, 2)) - 31.5
         assert centre.abs().max() < 0.06 * 64 + 0.1 and centre.abs().max() > 0.1
+
+
+def test_another_shape():
+    """Neighbours stay neighbours, but not at the same distance everywhere."""
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    image = torch.stack([x, y, x * 0]) / 32 - 1  # every pixel knows where it was
+    assert torch.allclose(reshape(image, np.random.default_rng(0), 0.0), image, atol=1e-5)
+    for seed in range(5):
+        moved = (reshape(image, np.random.default_rng(seed), 0.6) + 1)[:, 8:-8, 8:-8] * 32
+        right, down = moved[0].diff(dim=1), moved[1].diff(dim=0)
+        assert 0 < right.min() < 0.95 and 1.05 < right.max() < 2.5
+        assert 0 < down.min() < 0.95 and 1.05 < down.max() < 2.5
+        assert (moved[:2] - image[:2, 8:-8, 8:-8].add(1).mul(32)).abs().max() < 0.12 * 64
+
+
+def test_shapes_of_photos_and_relit_pairs_change_and_stored_sources_stay(store, photos):
+    """Where the input is stored, another target would not belong to it."""
+    changes = Augmentation(color_jitter=0.5, relit_pairs=1.0, shape_jitter=0.6)
+    plain = Augmentation(color_jitter=0.5, relit_pairs=1.0)
+    for part in (Pairs(store), photos):
+        one, other = (Examples([part], TASKS["inversion"], 0, 32, way)[0, 1] for way in (changes, plain))
+        assert torch.equal(one["input"], one["image"]) and not torch.allclose(one["image"], other["image"], atol=0.05)
+    target = Target(torch.rand(3, 64, 64), source=torch.rand(1, 64, 64))
+    assert Augmentation(shape_jitter=1.0)(target, np.random.default_rng(0)) is target
 
 
 def test_sources_are_the_same_with_and_without_jitter(photos):
