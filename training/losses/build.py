@@ -84,7 +84,8 @@ def build_losses(
         networks["attributes"] = AttributeLoss(AttributesFromW.from_file(attributes), generator)
     small = SmallSynthesis.from_file(drawing.decode_net, generator) if drawing.decode_net else None
     how = Drawing(small, drawing.decode_precision == "bf16", drawing.decode_batch_size)
-    losses = TrainingLosses(generator, weights, LossNetworks(**networks), how).to(model.device)
+    face_strength = settings.weights.l2_face_strength
+    losses = TrainingLosses(generator, weights, LossNetworks(**networks), how, face_strength).to(model.device)
     if drawing.gradient_checkpointing and losses.needs_images:
         generator.enable_gradient_checkpointing()
     return losses

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from psp_hub.face_weights import face_weights
 from psp_hub.generators.base import Generator
 from psp_hub.layers import resample
 from psp_hub.tasks import LOSSES
@@ -93,6 +94,7 @@ class TrainingLosses(Frozen):
         weights: of each loss, one of `psp_hub.tasks.LOSSES`, `identity`, `layout` or `attributes`.
         networks: that these losses look through.
         drawing: how pictures are drawn for them.
+        face_strength: how much more the face counts in `l2` than what is around it, see `psp_hub.face_weights`.
 
     Raises:
         ValueError: an unknown loss, or one whose network is missing.
@@ -104,6 +106,7 @@ class TrainingLosses(Frozen):
         weights: Mapping[str, float],
         networks: LossNetworks = LossNetworks(),
         drawing: Drawing = Drawing(),
+        face_strength: float = 0.0,
     ):
         super().__init__()
         known = (*LOSSES, "identity", "layout", "attributes")
@@ -111,6 +114,8 @@ class TrainingLosses(Frozen):
             raise ValueError(f"unknown losses {sorted(unknown)}, expected some of {', '.join(known)}")
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
         self.generator = generator.requires_grad_(False)
+        weights_of_pixels = face_weights(LOSS_SIZE, face_strength) if face_strength else None
+        self.register_buffer("pixel_weights", weights_of_pixels)
         for name, network in vars(networks).items():
             setattr(self, name, network)
         self.small, self.bf16, self.decode_batch_size = drawing.small, drawing.bf16, drawing.batch_size
@@ -236,7 +241,7 @@ class TrainingLosses(Frozen):
         targets, losses, figures = self.coarse(batch["image"]), {}, {}
         face, wanted_face = outputs[:, :, *CROP], targets[:, :, *CROP]  # [N, 3, 188, 188]
         if "l2" in self.weights:
-            losses["l2"] = l2(outputs, targets)
+            losses["l2"] = l2(outputs, targets, self.pixel_weights)
         if "l2_crop" in self.weights:
             losses["l2_crop"] = l2(face, wanted_face)
         if "lpips" in self.weights:

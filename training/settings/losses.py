@@ -22,6 +22,8 @@ class LossWeights:
     """squared error of the styles, for pairs that have w"""
     l2_weight: TaskWeight = None
     """mean squared error of the picture at 256 px, in [-1, 1]"""
+    l2_face_strength: Annotated[float, tyro.conf.arg(metavar="STRENGTH")] = 0.0
+    """how much more the middle of the face counts in it than the rest of the picture: 0 the same, 1 twice"""
     lpips_weight: TaskWeight = None
     """LPIPS, or the perceptual distance with --lpips_unweighted"""
     id_weight: TaskWeight = None

@@ -298,6 +298,18 @@ def test_sum_of_all_losses(make_losses, two, mixed_batch, pictures, tiny_generat
     assert losses.needs_images and not any(part.requires_grad for part in parts.values())
 
 
+def test_the_face_counts_more_in_the_squared_error(tiny_generator, two, pictures):
+    def error(strength: float, where: slice) -> float:
+        images = TrainingLosses(tiny_generator, {"l2": 1.0}).decode(two)
+        wrong = images.clone()
+        wrong[:, :, where, where] += 1
+        return TrainingLosses(tiny_generator, {"l2": 1.0}, face_strength=strength)(two, {"image": wrong})[0].item()
+
+    middle, corner = slice(128, 144), slice(0, 16)
+    assert error(0.0, middle) == pytest.approx(error(0.0, corner), rel=1e-3)
+    assert error(3.0, middle) == pytest.approx(4 * error(3.0, corner), rel=0.05)
+
+
 def test_a_loss_of_weight_0_is_not_computed(make_losses, delta, batch):
     losses = make_losses(w=1, w_norm=0.1, identity=0.3, l2=0, lpips=0, id=0)
     assert not losses.needs_images
