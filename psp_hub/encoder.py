@@ -4,6 +4,7 @@ One module covers the paper's shape and a light variant; widths, depths and the 
 """
 
 import math
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from psp_hub.trunk import ACTIVATIONS, IR_SE50, SE_REDUCTION, Trunk
 
 # How features become styles; the last two read the last features alone, the others a pyramid.
 HEADS = ("shared", "psp", "e4e", "w", "naive_w_plus")
+
+FACE_CHANNELS = 3  # of the face so far, which a residual encoder sees beside the picture
 
 # The encoder of the paper: 267 M parameters with 18 styles, 88 % of them in its heads.
 PSP = IR_SE50 | {"pyramid_width": 512, "head_widths": (512, 512, 512), "head": "psp"}
@@ -87,6 +90,8 @@ class PSPEncoder(Component):
             `w` and `naive_w_plus` (the baselines of the paper).
         base_rank: of the linear layer of the base style (`shared` heads), 0 for full rank.
         prior_width: hidden units of an MLP that knows what W looks like, after it (`shared` heads); 0 for none.
+        residual: sizes, by the names above, of a second encoder for all passes after the first (see `psp_hub.passes`):
+            it takes three more channels, and says what is to be added. None for none.
 
     Raises:
         ValueError: lists of different lengths, fewer than three stages, sizes that cannot be built, unknown names.
@@ -112,6 +117,7 @@ class PSPEncoder(Component):
         stem_kernel: int = 3,
         base_rank: int = 0,
         prior_width: int = 0,
+        residual: dict[str, Any] | None = None,
     ):
         super().__init__()
         check_choices(activation, head, stem_kernel, base_rank, prior_width)
@@ -127,6 +133,9 @@ class PSPEncoder(Component):
             squeeze_excitation,
             stem_kernel,
         )
+        self.residual_encoder: PSPEncoder | None = None
+        if residual is not None:
+            self.residual_encoder = PSPEncoder(in_channels + FACE_CHANNELS, num_ws, w_dim, **residual)
         fine, medium, coarse = stage_widths[-3:]
         self.heads: nn.Module
         if head in ("w", "naive_w_plus"):
@@ -150,14 +159,21 @@ class PSPEncoder(Component):
         """Encode images.
 
         Args:
-            x: [N, in_channels, 256, 256], in the range of the task.
+            x: [N, in_channels, 256, 256], in the range of the task. With a face beside it, [N, in_channels + 3, ...],
+                it is for the residual encoder.
 
         Returns:
-            Styles relative to the generator's `w_avg`, [N, num_ws, w_dim].
+            Styles relative to the generator's `w_avg`, or to those of the face, [N, num_ws, w_dim].
 
         Raises:
             ValueError: wrong shape. (The original folds a larger image into the batch.)
         """
+        if (
+            self.residual_encoder is not None
+            and x.ndim == 4
+            and x.shape[1] == self.residual_encoder.config.in_channels
+        ):
+            return self.residual_encoder(x)
         expected = (self.config.in_channels, ENCODER_SIZE, ENCODER_SIZE)
         if x.ndim != 4 or x.shape[1:] != expected:
             raise ValueError(f"the encoder got {tuple(x.shape)}, expected [N, {', '.join(map(str, expected))}]")

@@ -116,7 +116,8 @@ class PSPModel(Pretrained):
         """
         x = images if isinstance(images, Tensor) else self.prepare(images)
         x = x.to(next(self.encoder.parameters()))
-        delta = encode_in_passes(self.encoder, self.generator, x, self.config.num_passes, self.config.face_size)
+        passes, residual = (self.config.num_passes, self.config.face_size), self.encoder.residual_encoder is not None
+        delta = encode_in_passes(self.encoder, self.generator, x, *passes, residual)
         return self.generator.w_avg + truncation_psi * delta  # [N, num_ws, w_dim]
 
     def decode(self, ws: Tensor, noise_mode: NoiseMode = "const", seed: int | None = None) -> Tensor:

@@ -1,7 +1,8 @@
-"""Several passes of one encoder (ReStyle, Alaluf et al. 2021, section 3): each sees the face of the last one, too.
+"""Several passes (ReStyle, Alaluf et al. 2021, section 3): each sees the face of the last one, too.
 
-The first pass sees the mean face. What a pass answers is added to the styles so far, so that it only has to say what
-is still different.
+What a pass answers is added to the styles so far, so that it only has to say what is still different. One encoder
+makes them all, as in ReStyle, and sees the mean face at first; or the first pass is an encoder's as ever, and those
+after it are its residual encoder's, which is smaller and learns what it leaves to be done.
 """
 
 from collections.abc import Callable
@@ -11,16 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psp_hub.config import ENCODER_SIZE
-from psp_hub.encoder import PSPEncoder
+from psp_hub.encoder import FACE_CHANNELS, PSPEncoder
 from psp_hub.generators.base import Generator
 from psp_hub.layers import resample
 
-FACE_CHANNELS = 3
-
 
 def input_channels(encoder: PSPEncoder, num_passes: int) -> int:
-    """Channels of the pictures that go in: with several passes, the encoder takes those of a face beside them."""
-    return encoder.config.in_channels - (FACE_CHANNELS if num_passes > 1 else 0)
+    """Channels of the pictures that go in: in several passes of its own, the encoder takes a face beside them."""
+    sees_face = num_passes > 1 and encoder.residual_encoder is None
+    return encoder.config.in_channels - (FACE_CHANNELS if sees_face else 0)
 
 
 def check_passes(encoder: PSPEncoder, num_passes: int) -> None:
@@ -66,12 +66,20 @@ def pass_input(generator: Generator, x: Tensor, delta: Tensor | None, face_size:
 
 
 def encode_in_passes(
-    encoder: Callable[[Tensor], Tensor], generator: Generator, x: Tensor, num_passes: int, face_size: int
+    encoder: Callable[[Tensor], Tensor],
+    generator: Generator,
+    x: Tensor,
+    num_passes: int,
+    face_size: int,
+    residual: bool = False,
 ) -> Tensor:
-    """Pictures [N, C, 256, 256] to styles relative to `w_avg`, [N, num_ws, w_dim]."""
-    if num_passes == 1:
-        return encoder(x)
-    delta = encoder(pass_input(generator, x, None, face_size))  # [N, num_ws, w_dim]
+    """Pictures [N, C, 256, 256] to styles relative to `w_avg`, [N, num_ws, w_dim].
+
+    Args:
+        residual: the encoder has a residual one, and the first pass therefore needs no face.
+    """
+    first = x if residual or num_passes == 1 else pass_input(generator, x, None, face_size)
+    delta = encoder(first)  # [N, num_ws, w_dim]
     for _ in range(num_passes - 1):
         delta = delta + encoder(pass_input(generator, x, delta, face_size))
     return delta

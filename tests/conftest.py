@@ -79,27 +79,30 @@ def tiny_generator(make_generator: Callable[..., MobileStyleGAN]) -> MobileStyle
 
 @pytest.fixture(scope="session")
 def make_encoder() -> Callable[..., PSPEncoder]:
-    """Function of num_ws, w_dim and in_channels: a tiny encoder with random weights, the same every time."""
+    """Function of num_ws, w_dim, in_channels and residual (whether it has a residual encoder): a tiny encoder.
+
+    Its weights are random, the same every time.
+    """
+    sizes = {
+        "stem_width": 16,
+        "stem_stride": 8,
+        "stage_widths": (16, 16, 16),
+        "stage_depths": (1, 1, 1),
+        "stage_strides": (1, 2, 2),
+        "pyramid_width": 8,
+        "base_width": 4,
+        "head_widths": (8, 8, 8),
+    }
 
     @torch.no_grad()
-    def make(num_ws: int = 8, w_dim: int = 32, in_channels: int = 1) -> PSPEncoder:
+    def make(num_ws: int = 8, w_dim: int = 32, in_channels: int = 1, residual: bool = False) -> PSPEncoder:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             encoder = PSPEncoder(
-                in_channels=in_channels,
-                num_ws=num_ws,
-                w_dim=w_dim,
-                stem_width=16,
-                stem_stride=8,
-                stage_widths=(16, 16, 16),
-                stage_depths=(1, 1, 1),
-                stage_strides=(1, 2, 2),
-                pyramid_width=8,
-                base_width=4,
-                head_widths=(8, 8, 8),
+                in_channels=in_channels, num_ws=num_ws, w_dim=w_dim, **sizes, residual=sizes if residual else None
             )
-            for parameter in encoder.heads.parameters():
-                if not parameter.any():  # what starts at the mean face would answer it to every picture
+            for name, parameter in encoder.named_parameters():
+                if "heads." in name and not parameter.any():  # at the mean face, it would answer that to every picture
                     parameter.normal_(std=0.1)
         return encoder
 

@@ -13,8 +13,8 @@ from psp_hub.model import PSPModel
 from psp_hub.passes import encode_in_passes, see_face
 from psp_hub.tasks import get_task
 from training.losses import TrainingLosses
-from training.run.build import build_model
 from training.run.loop import backward_passes
+from training.run.start import build_model
 from training.run.train import main as train_main
 from training.settings.run import parse_args
 
@@ -63,6 +63,32 @@ def test_passes_are_saved(model, tmp_path):
     loaded, x = PSPModel.from_pretrained(tmp_path), torch.rand(1, 3, 256, 256)
     assert (loaded.config.num_passes, loaded.config.face_size) == (3, 16)
     assert torch.allclose(loaded.encode(x), model.encode(x), atol=1e-4)
+
+
+@pytest.fixture
+def residual_model(make_encoder, generator):
+    """One pass of an encoder, two of its residual encoder."""
+    config = PSPConfig("inversion", "photo", num_passes=3, face_size=16)
+    return PSPModel(make_encoder(in_channels=3, residual=True), generator, config).eval()
+
+
+@torch.no_grad()
+def test_a_residual_encoder_makes_the_passes_after_the_first(residual_model, generator):
+    x = torch.rand(2, 3, 256, 256) * 2 - 1
+    encoder = residual_model.encoder
+    ws = generator.w_avg + encoder(x)
+    for _ in range(2):
+        face = F.interpolate(generator.synthesis.preview(ws, 16), size=256, mode="bilinear")
+        ws = ws + encoder.residual_encoder(torch.cat([x, face], dim=1))
+    assert torch.allclose(residual_model.encode(x), ws, atol=1e-4)
+    assert residual_model.in_channels == 3
+
+
+def test_a_residual_encoder_is_saved(residual_model, tmp_path):
+    residual_model.save_pretrained(tmp_path)
+    loaded, x = PSPModel.from_pretrained(tmp_path), torch.rand(1, 3, 256, 256)
+    assert loaded.encoder.residual_encoder.config.in_channels == 6
+    assert torch.allclose(loaded.encode(x), residual_model.encode(x), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +175,36 @@ def test_new_channels_change_nothing_at_first(make_encoder, generator, tmp_path,
     assert torch.allclose(more.encoder.eval()(torch.cat([x, mask, face], dim=1)), expected, atol=1e-4)
 
 
+def test_a_new_residual_encoder_changes_nothing_at_first(make_encoder, generator, tmp_path):
+    """It has what fits of the encoder's own weights, and another task keeps it."""
+    encoder = make_encoder(in_channels=3).eval()
+    PSPModel(encoder, generator, PSPConfig("inversion", "photo")).save_pretrained(tmp_path / "one")
+    flags = ["--pretrained_model_name_or_path", tmp_path / "one", "--residual_encoder", "--num_passes", 2]
+    two = build_model(parse_args(command("--task", "inversion", *flags, "--face_size", 16)))
+    assert two.encoder.residual_encoder.config.in_channels == 6 and two.in_channels == 3
+    x, face = torch.rand(2, 3, 256, 256), torch.rand(2, 3, 256, 256)
+    assert torch.allclose(two.eval().encode(x), encoder(x) + generator.w_avg, atol=1e-4)
+    with torch.no_grad():  # an answer other than zero
+        for weight in two.encoder.residual_encoder.parameters():
+            weight.normal_(0, 0.05)
+    two.save_pretrained(tmp_path / "two")
+    start = ["--pretrained_model_name_or_path", tmp_path / "two"]
+    more = build_model(parse_args(command("--task", "inpainting", *start)))
+    assert more.in_channels == 4 and more.encoder.residual_encoder.config.in_channels == 7
+    mask = torch.rand(2, 1, 256, 256)
+    assert torch.allclose(more.eval().encoder(torch.cat([x, mask], dim=1)), encoder(x), atol=1e-4)
+    expected = two.encoder(torch.cat([x, face], dim=1))
+    assert torch.allclose(more.encoder(torch.cat([x, mask, face], dim=1)), expected, atol=1e-4)
+    drawings = build_model(parse_args(command("--task", "sketch", *start)))
+    assert drawings.in_channels == 1 and drawings.encoder.residual_encoder.config.in_channels == 4
+
+
+def test_a_residual_encoder_of_what(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(command("--task", "inversion", "--residual_encoder"))
+    assert "--residual_encoder needs --pretrained_model_name_or_path" in capsys.readouterr().err
+
+
 def test_a_new_encoder_has_room_for_the_face(generator_dir):
     flags = command("--task", "sketch", "--generator", generator_dir, "--num_passes", 2, "--face_size", 32)
     model = build_model(parse_args(flags))
@@ -164,3 +220,17 @@ def test_training_in_two_passes_is_exported_with_them(generator_dir, pairs_dir, 
     train_main(parse_args([str(flag) for flag in flags]))
     model = PSPModel.from_pretrained(tmp_path / "model")
     assert model.config.num_passes == 2 and model.encode(torch.rand(1, 3, 256, 256)).shape == (1, 8, 32)
+
+
+@pytest.mark.slow
+def test_a_residual_encoder_alone_is_trained(residual_model, generator_dir, pairs_dir, tmp_path):
+    residual_model.save_pretrained(tmp_path / "start")
+    flags = ["--task", "inversion", "--pretrained_model_name_or_path", tmp_path / "start", "--pairs_dir", pairs_dir]
+    flags += ["--output_dir", tmp_path, "--max_train_steps", 3, "--l2_weight", 1, "--l2_face_strength", 2]
+    flags += ["--validation_steps", 3, "--train_batch_size", 4, "--report_to", "none", "--mixed_precision", "no"]
+    train_main(parse_args([str(flag) for flag in flags]))
+    trained = PSPModel.from_pretrained(tmp_path / "model")
+    before, after = residual_model.encoder.state_dict(), trained.encoder.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("residual_encoder.") for name in changed)
+    assert trained.config.num_passes == 3

@@ -44,9 +44,10 @@ def validate_and_export(run: Run, step: int) -> None:
     """Measure the average of the weights on the held-out examples; save it if it is the best so far."""
     accelerator, held_out, output_dir = run.accelerator, run.data.held_out, run.settings.output_dir
     config, batch_size = run.model.config, run.settings.optimizer.train_batch_size
+    passes, residual = (config.num_passes, config.face_size), run.model.encoder.residual_encoder is not None
 
     def encode(x: Tensor) -> Tensor:
-        return encode_in_passes(run.ema, run.model.generator, x, config.num_passes, config.face_size)
+        return encode_in_passes(run.ema, run.model.generator, x, *passes, residual)
 
     found = validate(accelerator, run.ema, run.losses, run.data.data, held_out, batch_size, encode)
     if accelerator.is_main_process:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.passes import pass_input
-from training.run.build import Run
+from training.run.build import Run, given_passes
 from training.run.checkpoints import StopSignals, save_checkpoint
 from training.run.exports import validate_and_export
 
@@ -72,25 +72,43 @@ def backward_passes(
 ) -> dict[str, Tensor]:
     """Each pass of the encoder over one batch, as in `psp_hub.passes`, with its loss and gradients.
 
-    No gradient flows from one pass into the one before (ReStyle, section 3). Returns the parts of the last loss.
+    No gradient flows from one pass into the one before (ReStyle, section 3). Where a residual encoder is trained, the
+    first pass is given. Returns the parts of the last loss.
 
     Args:
         place: the step and the names of the pictures, for messages.
     """
-    config, generator, delta, parts = run.model.config, run.model.generator, None, {}
-    for _ in range(config.num_passes):
+    config, delta, parts = run.model.config, None, {}
+    trained = config.num_passes - given_passes(run.model)
+    if given_passes(run.model):
+        with torch.no_grad(), run.accelerator.autocast():
+            delta = run.model.encoder(x).float()  # [N, num_ws, w_dim]
+    for _ in range(trained):
         inputs = x
         if config.num_passes > 1:
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.losses.bf16):
-                inputs = pass_input(generator, x, delta, config.face_size)  # [N, C + 3, 256, 256]
+                inputs = pass_input_in_slices(run, x, delta)  # [N, C + 3, 256, 256]
         answer = run.encoder(inputs).float()  # [N, num_ws, w_dim]
         total = answer if delta is None else delta + answer
         loss, parts = run.losses(total, batch)
         if not loss.isfinite():
             raise FloatingPointError(describe_broken_loss(loss, *place()))
-        run.accelerator.backward(loss / config.num_passes)
+        run.accelerator.backward(loss / trained)
         delta = total.detach()
     return parts
+
+
+def pass_input_in_slices(run: Run, x: Tensor, delta: Tensor | None) -> Tensor:
+    """`pass_input`, with no more pictures drawn at once than for the losses: that needs less memory, and less time."""
+    size, generator, face_size = (
+        run.losses.decode_batch_size or len(x),
+        run.model.generator,
+        run.model.config.face_size,
+    )
+    if delta is None:
+        return pass_input(generator, x, None, face_size)
+    slices = zip(x.split(size or len(x)), delta.split(size or len(x)), strict=True)
+    return torch.cat([pass_input(generator, *pair, face_size) for pair in slices])
 
 
 def as_input(inputs: Tensor, mixed_precision: str) -> Tensor:

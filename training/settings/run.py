@@ -48,6 +48,8 @@ class ModelSettings:
     """from 2 on, the encoder looks again, at its face beside the picture (ReStyle); by default as the model has it"""
     face_size: OrNone[int] = None
     """pixels of that face; by default as the model has it, a new one 256"""
+    residual_encoder: Switch = False
+    """the passes after the first have an encoder of their own, and it alone is trained"""
     trunk_weights: WeightsFile = None
     """ArcFace IR-SE50, which the paper's encoder starts from"""
 
@@ -142,6 +144,8 @@ class TrainingSettings:
         if self.task_name is not None:
             check_task_name(self.task_name, "task_name")
             of_anything(self.task)
+        if self.model.residual_encoder and not self.model.pretrained_model_name_or_path:
+            raise ValueError("--residual_encoder needs --pretrained_model_name_or_path: an encoder for the first pass")
         networks = self.losses.networks
         if self.data.faces.faces_dir and not (networks.identity_net and networks.recogniser):
             raise ValueError("--faces_dir needs --identity_net and --recogniser: photos have no w to learn from")

@@ -13,7 +13,7 @@ from training.losses import LossNetworks, TrainingLosses
 from training.losses.build import loss_weights
 from training.losses.layout import LayoutLoss
 from training.networks.layout import LayoutHead, early_features
-from training.run.build import build_model
+from training.run.start import build_model
 from training.settings.flags import parse
 from training.settings.losses import LossSettings
 from training.settings.run import parse_args

@@ -11,8 +11,9 @@ from psp_hub.trunk import IR_SE50, Trunk
 from tests.runs import equal
 from training.networks.arcface import ArcFace
 from training.networks.mobilefacenet import FaceRecogniser
-from training.run.build import build_model, compile_encoder, start_trunk
+from training.run.build import compile_encoder
 from training.run.optimizers import ema_update
+from training.run.start import build_model, start_trunk
 from training.settings.run import parse_args
 
 
