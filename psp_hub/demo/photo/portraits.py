@@ -157,7 +157,7 @@ def in_its_place(answers: Iterable[Image.Image], crop: Crop | None, settings: Se
     if settings.paste and crop is not None:
         return in_photo(answers, crop)
     (face,) = answers
-    return blend(face, crop) if settings.keep and crop is not None else face
+    return blend(face, crop) if settings.keep and crop is not None and crop.missing is not None else face
 
 
 def save_photo(portrait: Portrait, whole: bool, folder: str) -> str | None:
