@@ -78,7 +78,7 @@ TASKS = {
         loss_weights=weights(l2=1, lpips=0.8, id=0.1, w_norm=0.005),
         mixed_groups=("medium",),
         shown="small",
-        refinement_steps=20,
+        refinement_steps=80,
     ),
     # Input and target are mirrored independently, so that the answer that errs least is a frontal face.
     "frontalization": TaskSpec(

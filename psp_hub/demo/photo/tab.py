@@ -30,6 +30,7 @@ from psp_hub.demo.photo.crops import BRUSH
 from psp_hub.demo.photo.handlers import MISSING, MODES, TIP, Handlers
 from psp_hub.demo.settings import MAX_STEPS
 from psp_hub.model import PSPModel
+from psp_hub.refinement import STEPS
 
 TITLE = "Photo"
 SEED_HINT = "This number picks what the variations change."
@@ -125,7 +126,7 @@ def add_results(seen: gr.Image) -> tuple[Results, Tools]:
     status = gr.HTML(TIP, min_height=64, elem_id="photo-status", elem_classes="status")
     with gr.Accordion("Closer to the photo", open=False) as closer:
         gr.Markdown(REFINE_TIP)
-        steps = gr.Slider(5, MAX_STEPS, 20, step=5, label="Number of steps")
+        steps = gr.Slider(5, MAX_STEPS, STEPS, step=5, label="Number of steps")
         with gr.Row():
             refine = gr.Button("Refine", size="md", min_width=100, elem_id="photo-refine")
             stop = gr.Button("Stop", size="md", min_width=100, elem_id="photo-stop")
