@@ -22,7 +22,7 @@ from psp_hub.model_names import find_model, starter_folder
 from psp_hub.passes import check_passes, encode_in_passes, input_channels
 from psp_hub.pretrained import Pretrained
 from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine
-from psp_hub.tasks import mixed_groups
+from psp_hub.tasks import get_task, mixed_groups
 
 Picture = Image.Image | str | Path | np.ndarray  # see `psp_hub.images.pictures.open_image`
 Pictures = Tensor | Picture | Sequence[Picture]
@@ -161,7 +161,7 @@ class PSPModel(Pretrained):
         self,
         images: Pictures,
         ws: Tensor | None = None,
-        steps: int = STEPS,
+        steps: int | None = None,
         *,
         factor: int | None = None,
         regularisation: float = REGULARISATION,
@@ -180,7 +180,7 @@ class PSPModel(Pretrained):
         Args:
             images: as in `encode`.
             ws: where to start, [N, num_ws, w_dim]; by default the encoder's answer.
-            steps: 20 do most; more take longer and come closer.
+            steps: more take longer and come closer; by default those of the task (80 for super-resolution), or 40.
             factor: how many times smaller than 256 px the picture of super-resolution was. Pictures tell it by
                 their size, unless they were enlarged before; tensors do not.
             regularisation, distance, progress: as in `psp_hub.refinement.refine`.
@@ -197,6 +197,8 @@ class PSPModel(Pretrained):
             opened = [open_image(picture, keep_mode=True) for picture in as_list(images)]
             images, sizes = self.prepare(opened), [(picture.height, picture.width) for picture in opened]
         wanted = find_wanted(self.config.task, images, sizes, factor)
+        if steps is None:
+            steps = get_task(self.config.task).refinement_steps or STEPS
         return refine(
             self.generator,
             self.encode(images) if ws is None else ws,

@@ -74,7 +74,7 @@ def test_code_runs(path, default_generator, tmp_path, monkeypatch):
     (tmp_path / "psp_hub").symlink_to(ROOT / "psp_hub")
     monkeypatch.chdir(tmp_path)
     for block in blocks(path, "python"):
-        exec(compile(block.replace("steps=20", "steps=1"), path.name, "exec"), {})
+        exec(compile(block.replace("steps=40", "steps=1"), path.name, "exec"), {})
 
 
 @each(DOCUMENTS)

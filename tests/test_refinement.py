@@ -268,6 +268,15 @@ def test_super_resolution_is_compared_at_the_size_of_the_small_picture(model_for
     assert not by_factor.equal(expected) and by_factor.equal(model.refine(inputs, steps=2, factor=4))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "steps"), [("inversion", 40), ("super-resolution", 80)])
+def test_steps_are_those_of_the_task(model_for, faces, task, steps):
+    seen = []
+    arguments = {"factor": 4} if task == "super-resolution" else {}
+    model_for(task).refine(faces[1][:1], faces[0][:1], progress=lambda step, losses: seen.append(step), **arguments)
+    assert seen == list(range(1, steps + 1))
+
+
 @pytest.mark.parametrize("factor", [1, 2, 8, 16])
 def test_pictures_are_made_small_as_training_makes_them(portrait, factor):
     image = images_to_tensor([portrait(256, 3)])

@@ -184,7 +184,7 @@ def test_what_is_small_is_refined_unless_it_is_said_otherwise(run, models, photo
     model, picture = PSPModel.from_pretrained(models("super-resolution")), Image.open(photo)
     typed = ("translate", photo, "--model", models("super-resolution"), "-o")
     assert run(*typed, tmp_path / "refined.png")[0] == run(*typed, tmp_path / "quick.png", "--refine", 0)[0] == 0
-    assert np.array_equal(pixels(tmp_path / "refined.png"), drawn(model, model.refine(picture, steps=20))[0])
+    assert np.array_equal(pixels(tmp_path / "refined.png"), drawn(model, model.refine(picture))[0])
     assert np.array_equal(pixels(tmp_path / "quick.png"), pixels(model(picture).images[0]))
 
 
@@ -290,7 +290,7 @@ def test_the_commands_of_the_page(run, page_folder):
     """As they stand there, but for the number of steps."""
     page = ROOT / "docs" / "command-line.md"
     bash, python = ("".join(blocks(page, kind)) for kind in ("bash", "python"))
-    bash, python = bash.replace("--refine 20", "--refine 1"), python.replace("steps=20", "steps=1")
+    bash, python = bash.replace("--refine 40", "--refine 1"), python.replace("steps=40", "steps=1")
     commands = [shlex.split(line) for line in bash.replace("\\\n", " ").splitlines()]
     commands = [words[1:] for words in commands if words[0].endswith("psp-hub")]
     assert [words[0] for words in commands] == ["translate", "translate", "decode", "decode", "translate"]

@@ -84,7 +84,8 @@ def test_refinement_comes_closer(models, crop, gapped, task):
 
 
 def test_what_is_small_is_refined_at_once(models, handlers, crop):
-    for task, steps in (("inversion", 0), ("super-resolution", 20)):
+    for task in ("inversion", "super-resolution"):
+        steps = TASKS[task].refinement_steps
         *waiting, last = handlers.make(task, crop, None, True, False, 1, 0, 0.5, 1.0)
         assert len(waiting) == steps
         assert np.array_equal(last[2].ws, make(models[task], crop, steps=steps)[0])
