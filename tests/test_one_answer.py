@@ -104,8 +104,8 @@ def test_the_page(models, pictures, answer, page, tmp_path, task):
     photo = pictures[task]
     missing = photo.getchannel("A").point(lambda alpha: 255 - alpha) if photo.mode == "RGBA" else None
     crop = Crop(photo.convert("RGB"), missing=missing)
-    *_, (_, _, portrait, _) = (
-        one for one in page["make"](task, crop, None, False, False, 0, 0, 1.0, 1.0) if len(one) == 4
+    *_, (_, _, portrait, *_) = (
+        one for one in page["make"](task, crop, None, False, False, 0, 0, 1.0, 1.0) if len(one) == 5
     )
     for _, gallery, *_ in page["vary"](portrait, False, False, SEED, 1, STRENGTH, 1.0):
         found = [(pixels(path), caption) for path, caption in gallery["value"]]
