@@ -58,7 +58,7 @@ def test_api(models, tmp_path, monkeypatch):
         assert (len(turned[1]), Image.open(turned[0]).size) == (1, (64, 64))
         assert defaults(endpoints, "steps") == {
             "/reconstruct": [0],
-            "/upscale": [20],
+            "/upscale": [80],
             "/fill_in": [0],
             "/turn_to_front": [],
         }
