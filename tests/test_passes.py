@@ -179,7 +179,10 @@ def test_a_new_residual_encoder_changes_nothing_at_first(make_encoder, generator
     """It has what fits of the encoder's own weights, and another task keeps it."""
     encoder = make_encoder(in_channels=3).eval()
     PSPModel(encoder, generator, PSPConfig("inversion", "photo")).save_pretrained(tmp_path / "one")
-    flags = ["--pretrained_model_name_or_path", tmp_path / "one", "--residual_encoder", "--num_passes", 2]
+    flags = ["--pretrained_model_name_or_path", tmp_path / "one", "--residual_encoder"]
+    with pytest.raises(ValueError, match="--residual_encoder needs --num_passes of 2 or more"):
+        build_model(parse_args(command("--task", "inversion", *flags)))
+    flags += ["--num_passes", 2]
     two = build_model(parse_args(command("--task", "inversion", *flags, "--face_size", 16)))
     assert two.encoder.residual_encoder.config.in_channels == 6 and two.in_channels == 3
     x, face = torch.rand(2, 3, 256, 256), torch.rand(2, 3, 256, 256)

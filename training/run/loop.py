@@ -100,14 +100,11 @@ def backward_passes(
 
 def pass_input_in_slices(run: Run, x: Tensor, delta: Tensor | None) -> Tensor:
     """`pass_input`, with no more pictures drawn at once than for the losses: that needs less memory, and less time."""
-    size, generator, face_size = (
-        run.losses.decode_batch_size or len(x),
-        run.model.generator,
-        run.model.config.face_size,
-    )
+    generator, face_size = run.model.generator, run.model.config.face_size
     if delta is None:
         return pass_input(generator, x, None, face_size)
-    slices = zip(x.split(size or len(x)), delta.split(size or len(x)), strict=True)
+    size = run.losses.decode_batch_size or len(x)
+    slices = zip(x.split(size), delta.split(size), strict=True)
     return torch.cat([pass_input(generator, *pair, face_size) for pair in slices])
 
 

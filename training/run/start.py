@@ -32,7 +32,7 @@ def build_model(settings: TrainingSettings) -> PSPModel:
     A saved model of a task with other inputs gives all but its stem; of that, the channels that both have.
 
     Raises:
-        ValueError: a saved one that cannot be loaded, or weights of another trunk.
+        ValueError: a saved one that cannot be loaded, weights of another trunk, or a residual encoder without a pass.
     """
     task_name, task, wanted = settings.task_name or settings.task, settings.row, settings.model
     start = wanted.pretrained_model_name_or_path
@@ -40,6 +40,8 @@ def build_model(settings: TrainingSettings) -> PSPModel:
         model = load_model(start)
         passes = passes_of(wanted, model.config)
         config = PSPConfig(task_name, task.input_kind, model.config.base_generator, **passes)
+        if wanted.residual_encoder and config.num_passes == 1:
+            raise ValueError("--residual_encoder needs --num_passes of 2 or more: it makes those after the first")
         kept = kept_channels(model, task)
         residual = wanted.residual_encoder or model.encoder.residual_encoder is not None
         sees_face = config.num_passes > 1 and not residual
