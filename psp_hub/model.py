@@ -21,8 +21,9 @@ from psp_hub.mixing import mix, vary
 from psp_hub.model_names import find_model, starter_folder
 from psp_hub.passes import check_passes, encode_in_passes, input_channels
 from psp_hub.pretrained import Pretrained
-from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, find_wanted, refine
+from psp_hub.refinement import REGULARISATION, STEPS, LossFunction, Progress, refine
 from psp_hub.tasks import get_task, mixed_groups
+from psp_hub.wanted import find_wanted
 
 Picture = Image.Image | str | Path | np.ndarray  # see `psp_hub.images.pictures.open_image`
 Pictures = Tensor | Picture | Sequence[Picture]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"config", "face_weights"},
     {"latents", "layers", "staging", "tasks", "trunk"},
-    {"directions", "hub", "images"},
+    {"directions", "hub", "images", "wanted"},
     {"face_parser", "heads", "model_names"},
     {"alignment", "encoder", "generators"},
     {"latents_file", "passes", "pretrained", "refinement", "mixing"},

@@ -10,7 +10,8 @@ from psp_hub import PSPConfig, PSPModel
 from psp_hub.face_weights import face_weights
 from psp_hub.generators import load_generator
 from psp_hub.images.preprocessing import images_to_tensor, tensor_to_images
-from psp_hub.refinement import descend, make_small_and_large, picture, pixel_loss, quick_picture, refine
+from psp_hub.refinement import descend, picture, pixel_loss, quick_picture, refine
+from psp_hub.wanted import make_small_and_large
 from training.data.sources import degradation
 
 

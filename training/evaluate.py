@@ -23,8 +23,8 @@ from torch import Tensor
 
 from psp_hub.face_parser import STARTER as PARSER
 from psp_hub.model import PSPModel, load_model
-from psp_hub.refinement import check_refinable
 from psp_hub.tasks import get_task, is_of_faces, of_anything
+from psp_hub.wanted import check_refinable
 from training.evaluation.attributes import AttributeReader
 from training.evaluation.comparison import compare_methods, optimization_loss
 from training.evaluation.examples import Example, ExampleSet, PairExamples, PhotoExamples, SourceMaker

@@ -35,8 +35,8 @@ from psp_hub.images.preprocessing import open_image, prepare_labels, tensor_to_i
 from psp_hub.latents_file import save_latents
 from psp_hub.mixing import vary
 from psp_hub.model import PSPModel, load_model
-from psp_hub.refinement import check_refinable
 from psp_hub.tasks import TASKS, is_of_faces, mixed_groups
+from psp_hub.wanted import check_refinable
 
 PHOTO_KINDS = ("photo", "masked")  # kinds of input with a face to cut out
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.model import PSPModel
-from psp_hub.refinement import find_wanted, refine
+from psp_hub.refinement import refine
+from psp_hub.wanted import find_wanted
 from training.evaluation.baselines import at_256, mean_face
 from training.evaluation.examples import Example
 from training.evaluation.figures import MethodFigures, means, now, translate
