@@ -17,6 +17,7 @@ from torch import Tensor
 from psp_hub.config import ENCODER_SIZE
 from psp_hub.face_weights import face_weights
 from psp_hub.generators.base import Generator, check_ws
+from psp_hub.generators.style_basis import style_basis, to_ws
 from psp_hub.latents import random_z
 from psp_hub.layers import resample
 
@@ -26,7 +27,7 @@ Progress = Callable[[int, Tensor], None]  # number of the step, from 1, and the 
 SPREAD_SAMPLES = 1000
 # Measured on faces that no encoder had seen: see `training/evaluate.py --refinement_steps`.
 STEPS = 40
-LEARNING_RATE = 0.16  # at its highest, in units of the spread of one number of w
+LEARNING_RATE = 0.3  # at its highest, in units of the spread of one number of w
 BETAS = (0.6, 0.9)  # little momentum: it overshoots in so few steps
 REGULARISATION = 0.02
 WARMUP_STEPS = 4
@@ -53,8 +54,9 @@ def refine(
 ) -> Tensor:
     """Move styles so that their pictures come closer to `targets`; each picture of a batch on its own.
 
-    The error is that of the pixels, at two scales, and more that of the face than of what is around it. Of all the
-    styles on the way, the best of each picture are returned: they are never worse than the start.
+    The error is that of the pixels, at two scales, and more that of the face than of what is around it. Adam takes its
+    steps along the directions of `psp_hub.generators.style_basis`. Of all the styles on the way, the best of each
+    picture are returned: they are never worse than the start.
 
     Args:
         generator: it is not changed, and gets no gradients.
@@ -97,9 +99,10 @@ def refine(
         distance,
         distance_weight,
     )
-    best = Best(start)
+    best, basis = Best(start), style_basis(generator)
 
-    def remembered_loss(moved: Tensor) -> Tensor:
+    def remembered_loss(coordinates: Tensor) -> Tensor:
+        moved = start + to_ws(coordinates, basis)
         losses = loss(moved)
         best.see(moved, losses)
         return losses
@@ -107,7 +110,7 @@ def refine(
     def learning_rate(step: int) -> float:
         return LEARNING_RATE * unit * learning_rate_factor(step, steps)
 
-    last = descend(remembered_loss, start, steps, learning_rate, BETAS, progress)
+    last = descend(remembered_loss, torch.zeros_like(start), steps, learning_rate, BETAS, progress)
     if steps:
         with torch.no_grad():
             remembered_loss(last)

@@ -167,7 +167,7 @@ def test_the_face_comes_closer_than_what_is_around_it(generator, faces):
     targets, start = torch.lerp(rest, face, middle), generator.w_avg.expand(1, 8, -1)
     errors = []
     for strength in (0.0, 50.0):
-        answer = picture(generator, refine(generator, start, targets, 12, face_strength=strength, regularisation=0))
+        answer = picture(generator, refine(generator, start, targets, 24, face_strength=strength, regularisation=0))
         errors.append([((answer - targets).square() * part).mean().item() for part in (middle, 1 - middle)])
     (plain_face, plain_rest), (face_error, rest_error) = errors
     assert face_error < plain_face and rest_error > plain_rest

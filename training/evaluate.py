@@ -9,7 +9,8 @@ For frontalization, how far the most turned faces are turned before and after.
 For sketch, figures by kind of drawing: those made from the pictures; --drawings_dir, by artists; --untrained_drawings,
 by people who cannot draw, of whom each drawing says what the answer has to show.
 With --refinement_steps, the answers for some faces are also refined, with --optimization_steps these are found by
-optimisation, with --other_models those of other encoders; error and seconds stand side by side.
+optimisation, with --passes those after each look of an encoder that looks several times, with --other_models those of
+other encoders; error and seconds stand side by side.
 """
 
 import json
@@ -125,24 +126,13 @@ def measure_methods(
 ) -> dict:
     """The report of encoder, refinement and optimisation on the first pictures; optimization.png is written."""
     first = list(islice(examples, settings.comparison.num_optimized))
-    options = (
-        settings.comparison.optimization_steps,
-        settings.comparison.optimization_spaces,
-        settings.comparison.optimization_starts,
-        settings.comparison.refinement_steps,
-    )
     others = {name: load_model(name).to(model.device) for name in settings.comparison.other_models}
     for name, other in others.items():
         if other.in_channels != model.in_channels:
             raise ValueError(f"{name} takes other inputs than {settings.model}: it is no model of {task}")
-    compared = compare_methods(model, task, first, networks, *options, others)
+    compared = compare_methods(model, task, first, networks, settings.comparison, others)
     save_columns(first, list(compared.pictures.values()), settings.output_dir / "optimization.png")
-    facts = {
-        "count": len(first),
-        "steps": settings.comparison.optimization_steps,
-        "loss": optimization_loss(networks)[1],
-    }
-    return facts | compared.methods
+    return {"count": len(first), "loss": optimization_loss(networks)[1]} | compared.methods
 
 
 def save_columns(examples: Sequence[Example], answers: list[Tensor], path: Path) -> None:
@@ -179,12 +169,7 @@ def main(settings: EvaluationSettings) -> dict:
     print(json.dumps(report, indent=2))
     if "optimization" in report:
         methods = {name: part for name, part in report["optimization"].items() if isinstance(part, dict)}
-        steps = (
-            f", {settings.comparison.optimization_steps} steps of optimisation"
-            if settings.comparison.optimization_steps
-            else ""
-        )
-        print(f"\nMeans over {report['optimization']['count']} pictures{steps}:")
+        print(f"\nMeans over {report['optimization']['count']} pictures:")
         print(as_table(methods))
     return report
 

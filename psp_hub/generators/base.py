@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from psp_hub.generators.mapping import MappingNetwork
 from psp_hub.hub.components import Component
+from psp_hub.layers import Modulation
 
 W_AVG_SAMPLES = 65_536
 NoiseMode = Literal["const", "random", "none"]
@@ -63,6 +64,10 @@ class Synthesis(nn.Module):
             Images [N, 3, size, size], about [-1, 1].
         """
         return F.adaptive_avg_pool2d(self(ws), size)
+
+    def modulations(self) -> list[list[Modulation]]:
+        """The affine maps that read each style, from w to factors of channels: `num_ws` lists."""
+        raise NotImplementedError
 
 
 class Generator(Component):

@@ -175,6 +175,13 @@ class SynthesisNetwork(Synthesis):
         x = self.to_img(x * self.to_img_modulation(ws[:, -1]))  # [N, 12, R / 2, R / 2]
         return inverse_haar(x)  # [N, 3, R, R]
 
+    def modulations(self) -> list[list[Modulation]]:
+        """See `Synthesis.modulations`."""
+        found = [[self.conv.modulation]]
+        for block in cast(Iterable[SynthesisBlock], self.blocks):
+            found += [[block.up, block.conv1.modulation], [block.conv2.modulation]]
+        return [*found, [self.to_img_modulation]]
+
     def make_noises(
         self, number: int, noise_mode: NoiseMode, generator: torch.Generator | None
     ) -> list[Tensor | None]:

@@ -7,7 +7,8 @@ weight / sqrt(inputs * kernel size^2). A fresh network has the distribution of t
 one from scratch, give the mapping network 0.01 times the learning rate of the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -152,6 +153,14 @@ class SynthesisNetwork(Synthesis):
             x, image = self._gradient_checkpointing_func(block, *inputs) if checkpointed else block(*inputs)
             # x: [N, C, 8 * 2^i, 8 * 2^i], image: [N, 3, 8 * 2^i, 8 * 2^i]
         return image  # [N, 3, R, R]
+
+    def modulations(self) -> list[list[Modulation]]:
+        """See `Synthesis.modulations`."""
+        found = [[self.conv.modulation], [self.to_rgb.modulation]]
+        for block in cast(Iterable[SynthesisBlock], self.blocks):
+            found[-1].append(block.conv0.modulation)
+            found += [[block.conv1.modulation], [block.to_rgb.modulation]]
+        return found
 
 
 class StyleGAN2(Generator):

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -17,11 +18,11 @@ from training.evaluation.examples import Example
 from training.evaluation.figures import MethodFigures, means, now, translate
 from training.evaluation.metric_networks import MetricNetworks
 from training.evaluation.optimize import LossFunction, Space, optimize, reconstruction_loss
+from training.settings.evaluation import ComparisonSettings
 
 # Of the distance beside the squared error: pSp's weight of LPIPS, and one that brings the unweighted distance, about
 # eight times as large, to the same size.
 DISTANCE_WEIGHTS = {"lpips": 0.8, "perceptual": 0.1}
-STARTS = ("mean_face", "encoder")
 
 
 class Comparison(NamedTuple):
@@ -45,10 +46,7 @@ def compare_methods(
     task: str,
     examples: Sequence[Example],
     networks: MetricNetworks,
-    steps: int,
-    spaces: Sequence[Space] = ("w", "w+"),
-    starts: Sequence[str] = STARTS[:1],
-    refinements: Sequence[int] = (),
+    wanted: ComparisonSettings,
     others: Mapping[str, PSPModel] | None = None,
 ) -> Comparison:
     """Answer each example with the encoder, refine its answer, and find its target by optimisation.
@@ -57,30 +55,31 @@ def compare_methods(
     the same.
 
     Args:
-        steps: of each optimisation; 0 leaves it out.
-        spaces: in which it is done.
-        starts: where it starts, some of `STARTS`.
-        refinements: steps of each refinement.
+        wanted: what is compared; its `other_models` are those in `others`.
         others: more models, by the names of their rows.
+
+    Raises:
+        ValueError: passes that the model cannot make.
     """
-    searches = list(product(starts, spaces)) if steps else []
     mean = mean_face(model)
+    others = {f"passes {count}": with_passes(model, count) for count in wanted.passes} | dict(others or {})
     seconds: dict[str, list[float]] = {}
     pictures: dict[str, list[Tensor]] = {}
-    total = len(examples) * (len(searches) * steps + sum(refinements))
+    searches = list(product(wanted.optimization_starts, wanted.optimization_spaces, wanted.optimization_steps))
+    total = len(examples) * (sum(steps for *_, steps in searches) + sum(wanted.refinement_steps))
     with tqdm(total=total, desc="optimising", unit="step") as progress:
         for example in examples:
             output, ws, times = translate(model, example.input)
             found = [("mean_face", mean, 0.0), ("encoder", output, sum(times.values()))]
             target = example.image[None].to(model.device)
-            for name, other in (others or {}).items():
+            for name, other in others.items():
                 image, _, other_times = translate(other, example.input)
                 found.append((name, image, sum(other_times.values())))
-            for count in refinements:
+            for count in wanted.refinement_steps:
                 image, duration = refined(model, task, example, ws, count, progress)
                 found.append((f"refined {count}", image, duration + times["encoder"]))
-            for start, space in searches:
-                name = f"{space} from the encoder" if start == "encoder" else space
+            for start, space, steps in searches:
+                name = f"{space} {steps} from the encoder" if start == "encoder" else f"{space} {steps}"
                 first = ws if start == "encoder" else None
                 image, duration = optimized(model, target, networks, steps, space, first, progress)
                 found.append((name, image, duration + (times["encoder"] if start == "encoder" else 0.0)))
@@ -92,6 +91,19 @@ def compare_methods(
         for name, images in pictures.items()
     }
     return Comparison(methods, {name: torch.stack(images) for name, images in pictures.items()})
+
+
+def with_passes(model: PSPModel, count: int) -> PSPModel:
+    """The same networks, which look `count` times.
+
+    Raises:
+        ValueError: they cannot. An encoder that makes all passes itself expects a face beside the picture, so it makes
+            two or more; without a face, one.
+    """
+    one = model.config.num_passes == 1
+    if model.encoder.residual_encoder is None and one != (count == 1):
+        raise ValueError(f"--passes {count} is not for this encoder, expected {'1' if one else '2 or more'}")
+    return PSPModel(model.encoder, model.generator, replace(model.config, num_passes=count)).to(model.device)
 
 
 def optimized(

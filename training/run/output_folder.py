@@ -15,7 +15,7 @@ from training.settings.run import TrainingSettings
 
 LOCK_NAME, OWNER_NAME = ".lock", ".owner"
 # Bytes of a trained parameter in a checkpoint: itself, its moving average, the state of the optimiser.
-CHECKPOINT_BYTES = {"adamw": 4 + 4 + 8, "ranger": 4 + 4 + 12}
+CHECKPOINT_BYTES = {"adamw": 4 + 4 + 8, "ranger": 4 + 4 + 12, "soap": 4 + 4 + 22}
 EXPORT_BYTES = 2 * 4  # the best model, and the next one while it is written
 SPARE_BYTES = 64 * 2**20  # logs, pictures, what else the disk is used for
 

@@ -16,7 +16,7 @@ from training.run.output_folder import needed_bytes
 from training.run.validation import visible
 
 # Bytes of a parameter while it is trained: itself, its gradient, its moving average, the state of the optimiser.
-BYTES_PER_PARAMETER = {"adamw": 5 * 4, "ranger": 6 * 4}
+BYTES_PER_PARAMETER = {"adamw": 5 * 4, "ranger": 6 * 4, "soap": 34}
 EXAMPLES = 2  # that the activations of one are measured on
 
 

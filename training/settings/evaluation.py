@@ -45,10 +45,12 @@ class MetricNetworkSettings:
 class ComparisonSettings:
     """Other models, refinement and optimisation, on some of the pictures."""
 
-    optimization_steps: int = 0
-    """0 for none"""
+    optimization_steps: tuple[int, ...] = ()
+    """of each search for styles that starts without the encoder"""
     refinement_steps: tuple[int, ...] = ()
     """from the encoder's answer, as in use"""
+    passes: tuple[int, ...] = ()
+    """the model's own answers after so many passes"""
     other_models: tuple[str, ...] = ()
     """models of the same task, for the same table: starters, folders or repositories"""
     num_optimized: int = 3
@@ -61,7 +63,7 @@ class ComparisonSettings:
     @property
     def given(self) -> bool:
         """Whether anything is compared."""
-        return bool(self.optimization_steps or self.refinement_steps or self.other_models)
+        return bool(self.optimization_steps or self.refinement_steps or self.passes or self.other_models)
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,12 @@ class EvaluationSettings:
             raise ValueError(
                 "refinement, optimisation and other models are compared on DATA, --pairs_dir or --faces_dir"
             )
-        numbers = (self.num_pairs, self.num_faces, compared.optimization_steps, *compared.refinement_steps)
-        if min(numbers) < 0 or compared.num_optimized < 1:
-            raise ValueError("numbers of pictures and steps are 0 or more, and --num_optimized 1 or more")
+        counts = (compared.num_optimized, *compared.passes, *compared.optimization_steps)
+        if min(self.num_pairs, self.num_faces, *compared.refinement_steps) < 0 or min(counts) < 1:
+            raise ValueError(
+                "numbers of pictures and of steps of refinement are 0 or more, --num_optimized, --passes and "
+                "--optimization_steps 1 or more"
+            )
         self.networks.check()
 
 

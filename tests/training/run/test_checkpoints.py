@@ -29,6 +29,18 @@ def test_a_resumed_run_is_the_same_bit_for_bit(run, step):
         assert (contents(one) == contents(other)) if one.is_dir() else (one.read_bytes() == other.read_bytes())
 
 
+@pytest.mark.parametrize("optimizer", ["ranger", "soap"])
+def test_other_optimizers_resume_bit_for_bit(run, optimizer):
+    options = ["--optimizer", optimizer, "--learning_rate", "0.01", "--checkpoints_total_limit", "9"]
+    straight = run(*options, "--checkpointing_steps", "1")
+    checkpoint = straight / "checkpoint-000003"
+    resumed = run(
+        *options, "--checkpointing_steps", "5", "--resume_from_checkpoint", str(checkpoint), output="resumed"
+    )
+    assert equal(state(resumed / "checkpoint-000005"), state(straight / "checkpoint-000005"))
+    assert not equal(state(checkpoint), state(straight / "checkpoint-000005"))
+
+
 def test_only_the_last_checkpoints_are_kept(run):
     assert names(run("--checkpointing_steps", "1")) == ["checkpoint-000004", "checkpoint-000005"]
 

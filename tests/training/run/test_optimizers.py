@@ -82,7 +82,27 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[:3] == [0, 0.25, 0.5] and sorted(rates[2:], reverse=True) == rates[2:] and rates[-1] < 0.05
 
 
-def test_ranger_without_its_package_is_explained(monkeypatch):
+@pytest.mark.parametrize("name", ["ranger", "soap"])
+def test_an_optimizer_without_its_package_is_explained(monkeypatch, name):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
-    with pytest.raises(ValueError, match="--optimizer ranger needs pytorch-optimizer: pip install"):
-        build_optimizer(arguments("--optimizer", "ranger"), [torch.nn.Parameter(torch.ones(1))])
+    with pytest.raises(ValueError, match=f"--optimizer {name} needs pytorch-optimizer: pip install"):
+        build_optimizer(arguments("--optimizer", name), [torch.nn.Parameter(torch.ones(1))])
+
+
+def test_soap_finds_the_directions_that_adam_does_not_see():
+    """A valley that lies across the axes, a hundred times as steep as long: the same rate leads further down it."""
+    rng = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(16, 16, generator=rng)).Q
+    slopes, start = torch.logspace(-1, 1, 16), torch.randn(16, 8, generator=rng)
+    losses = {}
+    for name in ("adamw", "soap"):
+        weight = torch.nn.Parameter(start.clone())
+        settings = arguments("--optimizer", name, "--learning_rate", "0.05", "--adam_weight_decay", "0")
+        optimizer = build_optimizer(settings, [weight])
+        for _ in range(100):
+            optimizer.zero_grad()
+            loss = (slopes[:, None] * (turn @ weight)).square().sum()
+            loss.backward()
+            optimizer.step()
+        losses[name] = loss.item()
+    assert losses["soap"] < losses["adamw"] / 2
