@@ -182,7 +182,7 @@ def test_factors_of_super_resolution_are_told_apart(task_model, pairs_dir, tmp_p
         (["sketch", "{pairs}", "--frechet_net", "recogniser"], "--frechet_net recogniser needs --recogniser"),
         (["sketch", "{pairs}", "--frechet_net", "trunk"], "--frechet_net trunk needs --lpips_net or --edge_detector"),
         (["sketch", "{pairs}", "--lpips_trunk", "file"], "--lpips_trunk needs --lpips_net, one of alex, vgg"),
-        (["sketch", "{pairs}", "--num_pairs", "-1"], "numbers of pictures and steps are 0 or more"),
+        (["sketch", "{pairs}", "--num_pairs", "-1"], "numbers of pictures and of steps of refinement are 0 or more"),
         (["sketch", "{pairs}", "--task", "colouring"], "invalid choice 'colouring'"),
     ],
 )
