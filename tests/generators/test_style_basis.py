@@ -28,6 +28,17 @@ def test_the_directions_and_their_order(generator):
         assert (change.diff() > -1e-4 * change.max()).all() and change[-1] > 1.5 * change.mean()
 
 
+def test_it_is_found_once_for_the_same_weights(tiny_generator):
+    first = style_basis(tiny_generator)
+    assert style_basis(tiny_generator) is first
+    copied = copy.deepcopy(tiny_generator)
+    assert style_basis(copied) is not first and style_basis(copied).equal(first)
+    with torch.no_grad():
+        tiny_generator.synthesis.conv.modulation.weight.normal_()
+    assert not style_basis(tiny_generator).equal(first)
+    assert style_basis(copied).equal(first)
+
+
 @torch.no_grad()
 def test_every_map_is_read_by_the_style_it_is_listed_with(generator):
     listed = generator.synthesis.modulations()
