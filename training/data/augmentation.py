@@ -3,6 +3,7 @@
 Pairs whose w is known stay as they are, for another picture would have another w; or they change, and lose their w.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.data.blending import blend
 from training.data.labelled_photos import flip_labels
 from training.strokes import Facts
 
@@ -47,6 +49,7 @@ class Augmentation:
         color_jitter: strength of the changes of colour and light, 0 (none) to 1.
         frame_jitter: how inexactly the face is framed, 0 (as it is) to 1; not where a source or hint is stored.
         shape_jitter: how much the face changes its shape, 0 (none) to 1, so that it is somebody else's; as above.
+        blended_photos: share of those that get features of another one, see `training.data.blending`; as above.
         relit_pairs: share of the generated faces that get other colours and light, and lose their w.
     """
 
@@ -55,6 +58,17 @@ class Augmentation:
     frame_jitter: float = 0.0
     relit_pairs: float = 0.0
     shape_jitter: float = 0.0
+    blended_photos: float = 0.0
+
+    def blended(
+        self, target: Target, draw_others: Callable[[np.random.Generator], list[Tensor]], rng: np.random.Generator
+    ) -> Target:
+        """The photo, or by chance one with features of others, which are drawn; before all else is changed."""
+        stored = any(part is not None for part in (target.w, target.identity, target.hint, target.source))
+        if not self.blended_photos or stored or rng.random() >= self.blended_photos:
+            return target
+        others = draw_others(rng)
+        return replace(target, image=blend(target.image, others, rng)) if others else target
 
     def __call__(self, target: Target, rng: np.random.Generator) -> Target:
         if target.w is not None:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from training.strokes import ATTRIBUTES, Facts
 Hints = Callable[[int], Tensor | None]  # what is stored for the source of a picture, by its index
 Key = tuple[int, int] | tuple[int, int, float]  # epoch, i, share of gentle inputs
 AUGMENTATION = 1  # random numbers of their own, so that the sources are the same with and without augmentation
+OTHERS = 4  # that are drawn for a photo to be blended with the one that fits best
 
 
 def no_hints(index: int) -> None:
@@ -187,11 +189,20 @@ class Examples(Dataset):
                 targets |= zip(wanted, part.get_many([places[place][1] for place in wanted]), strict=True)
         return [self.make(key, targets[place]) for place, key in enumerate(keys)]
 
+    def draw_others(self, i: int, rng: np.random.Generator) -> list[Tensor]:
+        """Other pictures of the part that example i is of, some of them, none held out; [3, 256, 256] each."""
+        number, own = self.locate(i)
+        part, start = self.parts[number], self.starts[number]
+        drawn = rng.integers(len(part), size=OTHERS).tolist()
+        others = [j for j in drawn if part.name(j) != part.name(own) and start + j not in self.unchanged]
+        return [target.image for target in part.get_many(others)]
+
     def make(self, key: Key, target: Target) -> dict[str, Tensor]:
         """One item."""
         epoch, i, gentle_share = *key[:2], key[2] if len(key) > 2 else 0.0
         if i not in self.unchanged:
-            target = self.augmentation(target, np.random.default_rng((self.seed, epoch, i, AUGMENTATION)))
+            rng = np.random.default_rng((self.seed, epoch, i, AUGMENTATION))
+            target = self.augmentation(self.augmentation.blended(target, partial(self.draw_others, i), rng), rng)
         source = target.source
         if source is None:
             rng = np.random.default_rng((self.seed, epoch, i))

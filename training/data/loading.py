@@ -102,7 +102,7 @@ def load_parts(
 def augmentation_of(wanted: DataSettings, task: TaskSpec) -> Augmentation:
     given = wanted.augmentation
     flips = task.random_flip if given.random_flip is None else given.random_flip
-    return Augmentation(flips, given.color_jitter, given.frame_jitter, given.relit_pairs, given.shape_jitter)
+    return Augmentation(**vars(given) | {"random_flip": flips})
 
 
 def source_options(wanted: DataSettings, task: TaskSpec) -> dict[str, Any]:

@@ -91,14 +91,16 @@ class AugmentationSettings:
     """0 to 1: faces turned, larger or smaller, and moved by a little, as aligned photos are"""
     shape_jitter: Strength = 0.0
     """0 to 1: faces pulled into other shapes, as if they were other people's"""
+    blended_photos: Share = 0.0
+    """of photos that get eyes, mouth or all features of another one: people whom no photo shows"""
     relit_pairs: Share = 0.0
     """of generated faces that get the other colours and light, too; image losses alone then look at them"""
 
     def check(self) -> None:
         """Raise a ValueError where these are out of range, or do not fit together."""
-        for name in ("color_jitter", "frame_jitter", "shape_jitter", "relit_pairs"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}, expected 0 to 1")
+        for name, value in vars(self).items():
+            if name != "random_flip" and not 0 <= value <= 1:
+                raise ValueError(f"--{name} is {value}, expected 0 to 1")
         if self.relit_pairs and not self.color_jitter:
             raise ValueError("--relit_pairs needs --color_jitter: how much their colours and light change")
 
@@ -206,6 +208,6 @@ class DataSettings:
         for name, value in repeats.items():
             if value < 1:
                 raise ValueError(f"--{name} is {value}, expected 1 or more")
-        for name in ("color_jitter", "frame_jitter", "shape_jitter"):
+        for name in ("color_jitter", "frame_jitter", "shape_jitter", "blended_photos"):
             if getattr(self.augmentation, name) and (photos.source_dir or photos.source_column):
                 raise ValueError(f"--{name} is for sources made from their targets: stored ones stay as they are")

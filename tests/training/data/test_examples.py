@@ -314,6 +314,25 @@ def test_shapes_of_photos_and_relit_pairs_change_and_stored_sources_stay(store, 
     assert Augmentation(shape_jitter=1.0)(target, np.random.default_rng(0)) is target
 
 
+def test_some_photos_get_features_of_others(faces_dir, store):
+    pictures = FolderPictures(faces_dir)
+    photos = Photos(pictures, [(i, i) for i in range(6)], repeats=4)
+    task, ways = TASKS["inversion"], (Augmentation(), Augmentation(blended_photos=0.5))
+    held_out = range(len(store), len(store) + 24, 6)  # the first photo, each time that it is there
+    plain, blended = (Examples([Pairs(store), photos], task, 0, 32, way, unchanged=held_out) for way in ways)
+    keys = [(0, i) for i in range(len(plain))]
+    changed = [i for _, i in keys if not plain[0, i]["image"].equal(blended[0, i]["image"])]
+    assert min(changed) >= len(store) and not set(changed) & set(held_out) and 5 <= len(changed) <= 15  # of 20
+    assert all(blended[key]["image"].equal(blended[key]["image"]) for key in keys)
+    rng = np.random.default_rng(0)
+    others = [image for _ in range(25) for image in blended.draw_others(len(store) + 1, rng)]
+    shown = [plain[0, len(store) + i]["image"] for i in range(6)]
+    seen = Counter(next(i for i in range(6) if shown[i].equal(other)) for other in others)
+    assert set(seen) == {2, 3, 4, 5}  # neither the one that is held out nor itself
+    known = Target(torch.rand(3, 64, 64), identity=torch.ones(2))
+    assert Augmentation(blended_photos=1.0).blended(known, lambda _: [torch.rand(3, 64, 64)], rng) is known
+
+
 def test_sources_are_the_same_with_and_without_jitter(photos):
     """The random numbers of one do not shift those of the other."""
     keys = [(0, i) for i in range(3)]
