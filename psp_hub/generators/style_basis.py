@@ -14,6 +14,8 @@ from torch import Tensor
 
 from psp_hub.generators.base import Generator
 
+NOTHING = 1e-5  # of the largest squared singular value: what is smaller may be rounding
+
 
 class Known(NamedTuple):
     """A basis, and the weights that it was found for: where they lie, and how often they were changed."""
@@ -32,7 +34,8 @@ def style_basis(generator: Generator) -> Tensor:
     They take a second of a core for 16 styles of 512 numbers, once for a generator whose weights stay as they are.
 
     Returns:
-        Orthogonal matrices, in float32; their columns are the directions, those that change least first.
+        In float32; the columns are orthonormal directions, those that change least first. Those that change nothing
+        are zero: Adam would follow the rounding of their gradients.
     """
     readers = [[modulation.weight for modulation in maps] for maps in generator.synthesis.modulations()]
     weights = tuple((weight.data_ptr(), weight._version) for maps in readers for weight in maps)
@@ -40,7 +43,9 @@ def style_basis(generator: Generator) -> Tensor:
     if known is None or known.weights != weights:
         stacked = [torch.cat(maps).float() for maps in readers]  # [channels, w_dim] each
         gram = torch.stack([weight.T @ weight for weight in stacked])  # [num_ws, w_dim, w_dim]
-        known = _known[generator] = Known(weights, torch.linalg.eigh(gram).eigenvectors)
+        energy, directions = torch.linalg.eigh(gram)  # [num_ws, w_dim], ascending, and [num_ws, w_dim, w_dim]
+        counts = energy > NOTHING * energy[:, -1:]
+        known = _known[generator] = Known(weights, directions * counts[:, None])
     return known.basis
 
 
