@@ -17,8 +17,13 @@ def face_weights(size: int, strength: float) -> Tensor:
     """
     if not strength >= 0:
         raise ValueError(f"the strength of the face is {strength}, expected 0 or more")
+    weights = 1 + strength * feature_mask(size)  # [size, size]
+    return (weights / weights.mean())[None, None]
+
+
+def feature_mask(size: int) -> Tensor:
+    """Where the features of an aligned face are, [size, size]: 1 in the middle, falling to 0 around them."""
     places = (torch.arange(size) + 0.5) / size
     x, y = ((places - centre) / radius for centre, radius in zip(CENTRE, RADII, strict=True))
     squared = x[None, :] ** 2 + y[:, None] ** 2  # [size, size], 1 on an ellipse
-    weights = 1 + strength * torch.exp(-(squared**2))  # flat in the middle, steep at the ellipse
-    return (weights / weights.mean())[None, None]
+    return torch.exp(-(squared**2))  # flat in the middle, steep at the ellipse

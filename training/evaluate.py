@@ -27,7 +27,7 @@ from psp_hub.model import PSPModel, load_model
 from psp_hub.tasks import get_task, is_of_faces, of_anything
 from psp_hub.wanted import check_refinable
 from training.evaluation.attributes import AttributeReader
-from training.evaluation.comparison import compare_methods, optimization_loss
+from training.evaluation.comparison import compare_methods, optimization_loss, with_passes
 from training.evaluation.examples import Example, ExampleSet, PairExamples, PhotoExamples, SourceMaker
 from training.evaluation.figures import measure_examples
 from training.evaluation.kinds import Answered, ArtistExamples, measure_artists, measure_untrained
@@ -151,6 +151,8 @@ def main(settings: EvaluationSettings) -> dict:
         networks = replace(networks, parser=networks.parser or PARSER)
     if settings.comparison.refinement_steps:
         check_refinable(task)
+    for count in settings.comparison.passes:
+        with_passes(model, count)  # what it cannot do is told before the measuring
     if task != "sketch" and (settings.drawings_dir or settings.untrained_drawings):
         raise ValueError(f"--drawings_dir and --untrained_drawings are for the task sketch, this is {task}")
     networks = load_metric_networks(networks, device)

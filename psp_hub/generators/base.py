@@ -5,6 +5,7 @@ A generator G is a component (`psp_hub.hub.components`) with
 - `G.mapping(z, truncation_psi=1.0)`: z [N, w_dim] -> w [N, w_dim];
 - `G.synthesis(ws, noise_mode="const", generator=None)`: ws [N, num_ws, w_dim] -> images [N, 3, R, R] in about [-1, 1];
 - `G.synthesis.preview(ws, size)`: the same, nearly, averaged over squares of pixels: [N, 3, size, size];
+- `G.synthesis.modulations()`: the affine maps that read each style;
 - `G.num_ws`, `G.w_dim`, `G.resolution` (R) and the buffer `G.w_avg` [w_dim].
 """
 

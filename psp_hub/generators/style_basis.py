@@ -27,6 +27,7 @@ class Known(NamedTuple):
 _known: WeakKeyDictionary[Generator, Known] = WeakKeyDictionary()
 
 
+@torch.inference_mode(False)  # what is kept serves gradients later
 @torch.no_grad()
 def style_basis(generator: Generator) -> Tensor:
     """For each style the right singular vectors of the affine maps that read it, [num_ws, w_dim, w_dim].

@@ -42,6 +42,13 @@ def test_it_is_found_once_for_the_same_weights(tiny_generator):
     assert style_basis(copied).equal(first)
 
 
+def test_found_in_inference_mode_it_serves_gradients(tiny_generator):
+    with torch.inference_mode():
+        style_basis(tiny_generator)
+    start = tiny_generator.w_avg.expand(1, 8, -1)
+    assert not refine(tiny_generator, start, torch.zeros(1, 3, 256, 256), 2).equal(start)
+
+
 @torch.no_grad()
 def test_every_map_is_read_by_the_style_it_is_listed_with(generator):
     listed = generator.synthesis.modulations()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psp_hub.face_weights import CENTRE, RADII
+from psp_hub.face_weights import feature_mask
 
 PARTS = ("all", "upper", "lower")  # of the features: brows to chin, eyes and brows, mouth and chin
 LEAST = 0.6  # part of the other face
@@ -23,38 +23,37 @@ def blend(image: Tensor, others: Sequence[Tensor], rng: np.random.Generator) -> 
     """The picture with features of another one.
 
     Args:
-        image: [3, H, W] in [-1, 1], an aligned face.
+        image: [3, size, size] in [-1, 1], an aligned face.
         others: pictures of that shape, of which the one whose features lie most alike is taken, as it is or mirrored.
 
     Returns:
-        [3, H, W].
+        [3, size, size].
     """
-    mask = feature_mask(image.shape[1:], "all").to(image)
+    size = image.shape[-1]
+    mask = part_mask(size, "all")
     candidates = [candidate for other in others for candidate in (other, other.flip(-1))]
     other = min(candidates, key=lambda candidate: difference(image, candidate, mask))
-    mask = feature_mask(image.shape[1:], PARTS[rng.integers(len(PARTS))]).to(image) * rng.uniform(LEAST, 1)
+    mask = part_mask(size, PARTS[rng.integers(len(PARTS))]) * rng.uniform(LEAST, 1)
     return torch.lerp(image, in_colours_of(other, image, mask), mask).clamp(-1, 1)
 
 
-def feature_mask(size: Sequence[int], part: str) -> Tensor:
-    """Where the features of an aligned face are, [1, H, W]: 1 in the middle, falling to 0 around them.
+def part_mask(size: int, part: str) -> Tensor:
+    """Where a part of the features of an aligned face is, [size, size]: 1 in the middle, falling to 0 around it.
 
     Args:
         part: one of `PARTS`.
     """
-    height, width = size
-    y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
-    squared = ((x - CENTRE[0]) / RADII[0]) ** 2 + ((y - CENTRE[1]) / RADII[1]) ** 2  # 1 on an ellipse
-    mask = torch.exp(-(squared**2))
-    if part != "all":
-        below = torch.sigmoid((y - MIDDLE) * 40)  # from 0 to 1 within a tenth of the side
-        mask = mask * (below if part == "lower" else 1 - below)
-    return mask[None]
+    mask = feature_mask(size)
+    if part == "all":
+        return mask
+    y = (torch.arange(size) + 0.5) / size
+    below = torch.sigmoid((y - MIDDLE) * 40)[:, None]  # from 0 to 1 within a tenth of the side
+    return mask * (below if part == "lower" else 1 - below)
 
 
 def difference(image: Tensor, other: Tensor, mask: Tensor) -> float:
     """How much the features differ in what is light and dark, whatever their contrast; 0 to 2."""
-    grey = torch.stack([image.mean(dim=0), other.mean(dim=0), mask[0]])
+    grey = torch.stack([image.mean(dim=0), other.mean(dim=0), mask])
     one, two, weight = F.adaptive_avg_pool2d(grey, COMPARED)
     one, two = (values - (values * weight).sum() / weight.sum() for values in (one, two))
     length = ((one.square() * weight).sum() * (two.square() * weight).sum()).sqrt()

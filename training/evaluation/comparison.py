@@ -103,7 +103,7 @@ def with_passes(model: PSPModel, count: int) -> PSPModel:
     one = model.config.num_passes == 1
     if model.encoder.residual_encoder is None and one != (count == 1):
         raise ValueError(f"--passes {count} is not for this encoder, expected {'1' if one else '2 or more'}")
-    return PSPModel(model.encoder, model.generator, replace(model.config, num_passes=count)).to(model.device)
+    return PSPModel(model.encoder, model.generator, replace(model.config, num_passes=count))
 
 
 def optimized(

@@ -18,5 +18,5 @@ accelerate launch training/train.py --task inpainting --pretrained_model_name_or
     "${data[@]}" "${losses[@]}" --learning_rate 5e-4 --lr_warmup_steps 30 --max_train_steps 140 --ema_decay 0.99 \
     --output_dir "$out/inpainting" --resume_from_checkpoint latest
 
-python training/evaluate.py "$out/inpainting/model" "$faces" --recogniser "$recogniser" --refinement_steps 20 \
+python training/evaluate.py "$out/inpainting/model" "$faces" --recogniser "$recogniser" --refinement_steps 40 \
     --num_optimized 6 --output_dir "$out/inpainting-report"

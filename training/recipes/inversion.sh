@@ -62,6 +62,6 @@ train --output_dir "$out/w-only" --pretrained_model_name_or_path "$out/inversion
     --num_validation_pairs 500 --w_weight 1 --l2_weight 0 --id_weight 0 --lpips_weight 0 --w_norm_weight 0 \
     --learning_rate 5e-4 --lr_warmup_steps 30 --max_train_steps 900 --ema_decay 0.99
 
-python training/evaluate.py "$out/inversion-5/model" "$faces" --recogniser "$recogniser" --refinement_steps 20 \
+python training/evaluate.py "$out/inversion-5/model" "$faces" --recogniser "$recogniser" --refinement_steps 40 \
     --other_models "$out/w-only/model" --optimization_steps 100 --optimization_spaces w+ --num_optimized 10 \
     --output_dir "$out/inversion-report"

@@ -18,6 +18,6 @@ accelerate launch training/train.py --task super-resolution --pretrained_model_n
     --resume_from_checkpoint latest
 
 for factor in 8 16; do
-    python training/evaluate.py "$out/super-resolution/model" "$faces" --factors "$factor" --refinement_steps 20 \
-        --num_optimized 100 --recogniser "$recogniser" --output_dir "$out/super-resolution-report-$factor"
+    python training/evaluate.py "$out/super-resolution/model" "$faces" --factors "$factor" --refinement_steps 80 \
+        --num_optimized 40 --recogniser "$recogniser" --output_dir "$out/super-resolution-report-$factor"
 done

@@ -12,7 +12,8 @@ from training.settings.optimizer import OptimizerSettings
 ADAMW_BETAS = (0.9, 0.99)
 RANGER_BETAS, RANGER_EPS = (0.95, 0.999), 1e-5
 SOAP_BETAS = (0.9, 0.95)
-# Sides of a weight matrix that get a basis of their own: that of 2,048 rows takes a second of a core every ten steps.
+# The largest side of a weight matrix that gets a basis of its own, for its cost grows with the cube; and for how many
+# steps it is kept.
 SOAP_MAX_SIDE, SOAP_FREQUENCY = 2048, 10
 
 

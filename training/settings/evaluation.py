@@ -46,7 +46,7 @@ class ComparisonSettings:
     """Other models, refinement and optimisation, on some of the pictures."""
 
     optimization_steps: tuple[int, ...] = ()
-    """of each search for styles that starts without the encoder"""
+    """of a search for styles by optimisation; each number is a row"""
     refinement_steps: tuple[int, ...] = ()
     """from the encoder's answer, as in use"""
     passes: tuple[int, ...] = ()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.blending import PARTS, blend, difference, feature_mask, in_colours_of
+from training.data.blending import PARTS, blend, difference, in_colours_of, part_mask
 
 
 def pictures(count: int) -> list[torch.Tensor]:
@@ -22,17 +22,17 @@ def test_what_is_not_a_feature_stays_as_it_is():
 
 
 def test_parts_of_the_features():
-    whole, upper, lower = (feature_mask((64, 64), part) for part in PARTS)
+    whole, upper, lower = (part_mask(64, part) for part in PARTS)
     torch.testing.assert_close(upper + lower, whole)
-    assert whole[0, 36, 32] > 0.99 and whole[0, 0].max() < 1e-3
-    assert upper[0, 28, 32] > 10 * lower[0, 28, 32] and lower[0, 46, 32] > 10 * upper[0, 46, 32]
+    assert whole[36, 32] > 0.99 and whole[0].max() < 1e-3
+    assert upper[28, 32] > 10 * lower[28, 32] and lower[46, 32] > 10 * upper[46, 32]
 
 
 def test_the_face_that_lies_most_alike_is_taken():
     """Of another face and the mirror image of the same, darker, the latter; and in the colours of the picture."""
     image, other = pictures(2)
     same = image.flip(-1) * 0.4 - 0.3
-    mask = feature_mask((64, 64), "all")
+    mask = part_mask(64, "all")
     assert difference(image, same.flip(-1), mask) < 1e-3 < difference(image, other, mask)
     for seed in range(6):  # each part
         blended = blend(image, [other, same], np.random.default_rng(seed))
@@ -41,7 +41,7 @@ def test_the_face_that_lies_most_alike_is_taken():
 
 def test_colours():
     image, other = pictures(2)
-    mask = feature_mask((64, 64), "upper")
+    mask = part_mask(64, "upper")
     result = in_colours_of(other, image, mask)
     for channel in range(3):
         weights = mask.flatten().numpy()

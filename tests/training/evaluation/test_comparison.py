@@ -59,9 +59,17 @@ def test_the_answer_after_each_pass(make_encoder, tiny_generator, faces_dir, tmp
 
 
 def test_passes_that_an_encoder_cannot_make(task_model, faces_dir, tmp_path):
-    words = [str(task_model("inversion")), str(faces_dir), "--output_dir", str(tmp_path), "--num_faces", "1"]
+    words = [
+        str(task_model("inversion")),
+        str(faces_dir),
+        "--output_dir",
+        str(tmp_path / "report"),
+        "--num_faces",
+        "1",
+    ]
     with pytest.raises(ValueError, match="--passes 2 is not for this encoder, expected 1"):
         main(parse_args([*words, "--passes", "2"]))
+    assert not (tmp_path / "report").exists()
 
 
 def test_what_is_not_refined_is_told_before_the_measuring(model_dir, faces_dir, tmp_path):
