@@ -16,9 +16,10 @@ from training.strokes import ATTRIBUTES, Facts
 EDITS = 2  # random numbers of their own
 # How often an edit wants what, of men and of women. What is not named stays as it is.
 WANTED = {
-    "man": {"beard": 0.4, "bald": 0.3, "glasses": 0.35, "hat": 0.25},
-    "woman": {"glasses": 0.4, "hat": 0.3, "long_hair": 0.5},
+    "man": {"beard": 0.4, "bald": 0.3, "glasses": 0.35, "hat": 0.25, "open_mouth": 0.4},
+    "woman": {"glasses": 0.4, "hat": 0.3, "long_hair": 0.5, "open_mouth": 0.4},
 }
+UNSMILING = 0.6  # of the mouths that an edit opens: most open mouths of photos laugh
 UNCHANGED = 0.3  # of these attributes stay as they are, too
 MOUSTACHE = 0.25  # of faces without a beard
 HIDDEN = {"hat": "bald", "bald": "long_hair"}  # who has the first does not show the second
@@ -92,6 +93,8 @@ class StrokePairs:
             wanted["woman"] = min(odds["woman"], -2.0)  # a beard would take the rest of the face along
             if rng.random() >= UNCHANGED:
                 values["moustache"] = float(values["beard"] > 0.5 or rng.random() < MOUSTACHE)
+        if values["open_mouth"] == 1 and rng.random() < UNSMILING:
+            values["smile"], wanted["smile"] = 0.0, min(odds["smile"], rng.uniform(-4, -2))
         for name, hidden in HIDDEN.items():
             if values[name] > 0.5:
                 values[hidden] = 0.0

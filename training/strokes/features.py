@@ -1,4 +1,4 @@
-"""Symbols of what every face has: head, eyes, brows, nose, mouth, ears, neck."""
+"""Symbols of what every face has: head, eyes, brows, nose, ears, neck; the mouth is in `mouth`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,64 +186,6 @@ def draw_nose(face: Face, hand: Hand) -> None:
                 line((x + side * half * 0.35, high + 0.1 * (low - high)), (x + side * half * 0.3, (low + high) / 2),
                      (x + side * half * 0.7, low - 0.05))  # fmt: skip
         line((x - half * 0.4, low - 0.004), (x, low + 0.008), (x + half * 0.4, low - 0.004))
-
-
-def draw_mouth(face: Face, hand: Hand) -> None:
-    """A line, two lips, or open with or without teeth."""
-    box = face.place("lips")
-    smile, is_open = face.said["smile"], face.said["open_mouth"] > 0.5
-    bend = face.smile_bend()
-    if smile > 0.6:
-        bend = max(bend, hand.rng.uniform(0.08, 0.14)) * (1 + 1.2 * hand.crude * hand.rng.random())
-    elif smile < 0.4:
-        bend = min(bend, 0.03) * (1 - hand.crude)
-    width = box.width * hand.rng.uniform(0.9, 1.15)
-    x, y, rise = box.x, box.y, 2 * bend * width
-    around = np.array([x, y])
-    corners = y - rise * 0.5
-    left, right = (x - width / 2, corners), (x + width / 2, corners)
-
-    def line(points: Points, width: float = 1.0, closed: bool = False) -> None:
-        hand.line(hand.place(points, "mouth", around), width=width, closed=closed)
-
-    if is_open:
-        drop = max(box.height * 0.5, 0.025)
-        upper = curve(left, (x, y - 0.2 * drop + rise * 0.35), right)
-        lower = curve(left, (x, y + drop + rise * 0.5), right)
-        inside = np.concatenate([upper, lower[::-1]])
-        kind = hand.pick(teeth=3 if smile > 0.5 else 1, dark=1.5, empty=1)
-        if kind == "dark":
-            hand.fill(hand.place(inside, "mouth", around))
-        line(inside, closed=True)
-        if kind == "teeth":
-            if hand.chance(0.4):
-                line(curve(left, (x, y + 0.4 * drop + rise * 0.4), right), width=0.7)
-            if hand.chance(0.5):
-                places = np.linspace(2, len(upper) - 3, int(hand.rng.integers(4, 9))).astype(int)
-                marks = hand.place(np.concatenate([upper[places], lower[places]]), "mouth", around)
-                hand.dashes(marks[: len(places)], marks[len(places) :], width=0.6)
-        if hand.chance(0.35):
-            line(
-                curve((x - width * 0.25, y + 1.5 * drop), (x, y + 1.8 * drop), (x + width * 0.25, y + 1.5 * drop)), 0.8
-            )
-        return
-    kind = hand.pick(line=1 + 2 * hand.crude, lips=2, filled=0.6, under=1.5)
-    line(curve(left, (x, y + rise * 0.5), right), width=1.1)
-    thick = max(box.height * 0.45, 0.014)
-    top, bottom = y + rise * 0.4 - thick, y + rise * 0.5 + 1.2 * thick
-    if kind in ("lips", "filled"):
-        bow = np.array([left, (x - width * 0.15, top), (x, top + 0.25 * thick), (x + width * 0.15, top), right])
-        low = curve(left, (x, bottom), right)
-        if kind == "filled":
-            hand.fill(hand.place(np.concatenate([bow, low[::-1]]), "mouth", around), int(hand.rng.uniform(0, 150)))
-        line(bow, 0.9)
-        line(low, 0.9)
-    elif kind == "under":
-        line(curve((x - width * 0.25, bottom), (x, bottom + 0.006), (x + width * 0.25, bottom)), 0.8)
-    if smile > 0.6 and hand.chance(0.4):
-        for side, corner in ((-1, left), (1, right)):  # dimples
-            line(curve((corner[0] + side * 0.004, corner[1] - 0.015), (corner[0] + side * 0.012, corner[1]),
-                       (corner[0] + side * 0.002, corner[1] + 0.015)), 0.8)  # fmt: skip
 
 
 def draw_ears(face: Face, hand: Hand, head: Head) -> None:

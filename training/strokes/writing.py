@@ -9,13 +9,13 @@ from training.strokes.features import (
     draw_brows,
     draw_ears,
     draw_eyes,
-    draw_mouth,
     draw_neck,
     draw_nose,
     draw_wrinkles,
 )
 from training.strokes.hair import Hair, draw_bald, draw_beard, draw_moustache
 from training.strokes.hand import Hand
+from training.strokes.mouth import draw_mouth
 from training.strokes.page import Page
 from training.strokes.wear import draw_earrings, draw_glasses, draw_hat
 

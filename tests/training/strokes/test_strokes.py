@@ -64,11 +64,19 @@ def test_drawings_are_dark_on_white_and_repeat(labels):
         ("beard", (slice(195, 235), slice(95, 160))),
         ("moustache", (slice(165, 186), slice(100, 156))),
         ("glasses", (slice(95, 145), slice(75, 180))),
+        ("open_mouth", (slice(178, 220), slice(100, 156))),
         ("old", (slice(60, 95), slice(90, 166))),
     ],
 )
 def test_what_a_face_has_is_drawn(labels, name, part):
     assert mean_ink(labels, part, **{name: 1}) > 1.15 * mean_ink(labels, part)
+
+
+def test_an_open_mouth_that_does_not_smile_is_often_round(labels):
+    """The corners of the lips are then empty, as they never are of a mouth that laughs."""
+    corners = (slice(170, 205), [*range(100, 113), *range(143, 156)])
+    ink = {smile: mean_ink(labels, corners, open_mouth=1, smile=smile) for smile in (0, 1)}
+    assert ink[0] < 0.85 * ink[1]
 
 
 def test_a_bald_head_is_empty(labels):
@@ -154,6 +162,10 @@ def test_edited_pairs_have_what_they_say(stroke_data):
     assert 0.1 < len(bearded) / len(part) < 0.5
     odds = torch.stack([part.network(target.w) for target in bearded])
     assert (odds[:, beard] > 0).float().mean() > 0.8 and (odds[:, woman] < 0).float().mean() > 0.8
+    mouth = NUMBERS["open_mouth"]  # no face of the fixture has one open
+    opened = [target for target in targets if target.hint.attributes[mouth] == 1]
+    assert 0.15 < len(opened) / len(part) < 0.45
+    assert (torch.stack([part.network(target.w)[mouth] for target in opened]) > 0).float().mean() > 0.8
     assert part.get(3).w.equal(targets[3].w)
     plain = StrokePairs(store, maps, file, [5], edited_share=0.0).get(0)
     assert plain.w.equal(store[5][1]) and plain.hint.attributes.tolist() == part.values[store.indices[5]].tolist()
