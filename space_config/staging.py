@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from psp_hub.config import CONFIG_NAME, GeneratorReference
 
 ROOT = Path(__file__).parents[1]
-MAX_FILE_SIZE = 16 * 2**20
+MAX_FILE_SIZE = 24 * 2**20
 MAX_DESCRIPTION = 60  # characters of `short_description` that the Hub accepts
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")  # that the Hub accepts
 # Beside the package: file in the project -> file in the Space.
@@ -109,7 +109,7 @@ def check_staged(folder: Path) -> None:
     """Make sure that a staged Space can run.
 
     Raises:
-        ValueError: a file over 16 MiB, a card that the Hub would refuse, a requirement that only this machine can
+        ValueError: a file over 24 MiB, a card that the Hub would refuse, a requirement that only this machine can
             install, or an import of something that is neither staged nor required.
     """
     files = list_files(folder)

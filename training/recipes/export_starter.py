@@ -1,4 +1,4 @@
-"""Copy a trained model into the package as a starter: fp16 weights of at most 16 MiB.
+"""Copy a trained model into the package as a starter: fp16 weights of at most 24 MiB.
 
 python training/recipes/export_starter.py --task sketch --model runs/sketch/model
 """
@@ -13,7 +13,7 @@ from psp_hub.model_names import STARTERS
 from training.settings.flags import OrNone, parse
 from training.settings.run import Task
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 24 * 2**20
 
 
 @dataclass(frozen=True)
