@@ -92,6 +92,7 @@ class PSPEncoder(Component):
         prior_width: hidden units of an MLP that knows what W looks like, after it (`shared` heads); 0 for none.
         residual: sizes, by the names above, of a second encoder for all passes after the first (see `psp_hub.passes`):
             it takes three more channels, and says what is to be added. None for none.
+        fine_widths: channels of convolutions of stride 2 beside the stem, as many as make up its stride; () for none.
 
     Raises:
         ValueError: lists of different lengths, fewer than three stages, sizes that cannot be built, unknown names.
@@ -118,10 +119,16 @@ class PSPEncoder(Component):
         base_rank: int = 0,
         prior_width: int = 0,
         residual: dict[str, Any] | None = None,
+        fine_widths: tuple[int, ...] = (),
     ):
         super().__init__()
         check_choices(activation, head, stem_kernel, base_rank, prior_width)
         check_shapes(num_ws, stem_stride, stage_widths, stage_depths, stage_strides, head_widths)
+        if fine_widths and (2 ** len(fine_widths) != stem_stride or min(fine_widths) < 1):
+            raise ValueError(
+                f"fine_widths are {tuple(fine_widths)} with a stem_stride of {stem_stride}, "
+                f"expected none, or one width for each halving: {stem_stride.bit_length() - 1}"
+            )
         self.trunk = Trunk(
             in_channels,
             stem_width,
@@ -132,6 +139,7 @@ class PSPEncoder(Component):
             activation,
             squeeze_excitation,
             stem_kernel,
+            tuple(fine_widths),
         )
         self.residual_encoder: PSPEncoder | None = None
         if residual is not None:

@@ -63,12 +63,36 @@ class ResidualBlock(nn.Module):
         return self.residual(x) + self.shortcut(x)  # [N, C, H / stride, W / stride]
 
 
+class FineStem(nn.Sequential):
+    """Strided convolutions one after the other, for edges and textures that a stem which folds pixels cannot tell.
+
+    Args:
+        widths: channels of each; every one halves the picture, and all but the first look once more after it.
+        out_channels: of the features, which a 1 x 1 convolution makes of the last.
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...], out_channels: int, activation: Activation):
+        layers: list[nn.Module] = []
+        before = in_channels
+        for number, width in enumerate(widths):
+            layers += [*convolution(before, width, 2, activation)]
+            if number:
+                layers += [*convolution(width, width, 1, activation)]
+            before = width
+        super().__init__(*layers, nn.Conv2d(before, out_channels, 1, bias=False))
+
+
+def convolution(in_channels: int, channels: int, stride: int, activation: Activation) -> list[nn.Module]:
+    convolved = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+    return [convolved, nn.BatchNorm2d(channels), activation(channels)]
+
+
 class Trunk(nn.Module):
     """Stem and stages of residual blocks; returns the output of the last three stages, finest first.
 
     A `stem_stride` above 1 folds that many pixels per side into channels first, which keeps thin lines. A
     `stem_kernel` of 1 then looks at each folded square alone: enough for the flat areas of a label map, at a ninth of
-    the cost.
+    the cost. With `fine_widths` a `FineStem` looks at the same pixels step by step, and is added to it.
     """
 
     def __init__(
@@ -82,6 +106,7 @@ class Trunk(nn.Module):
         activation: str = "prelu",
         squeeze_excitation: bool = True,
         stem_kernel: int = 3,
+        fine_widths: tuple[int, ...] = (),
     ):
         super().__init__()
         block = partial(ResidualBlock, activation=ACTIVATIONS[activation], squeeze_excitation=squeeze_excitation)
@@ -90,6 +115,9 @@ class Trunk(nn.Module):
             nn.Conv2d(in_channels * stem_stride**2, stem_width, stem_kernel, padding=stem_kernel // 2, bias=False),
             nn.BatchNorm2d(stem_width),
             ACTIVATIONS[activation](stem_width),
+        )
+        self.fine_stem = (
+            FineStem(in_channels, fine_widths, stem_width, ACTIVATIONS[activation]) if fine_widths else None
         )
         self.stages = nn.ModuleList()
         channels = stem_width
@@ -100,8 +128,11 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         # The layout in which a CPU convolves up to twice as fast; what follows keeps it.
-        x = self.unshuffle(x).contiguous(memory_format=torch.channels_last)
-        x = self.stem(x)  # [N, stem_width, 256 / stem_stride, ...]
+        folded = self.unshuffle(x).contiguous(memory_format=torch.channels_last)
+        stem = self.stem(folded)  # [N, stem_width, 256 / stem_stride, ...]
+        if self.fine_stem is not None:
+            stem = stem + self.fine_stem(x.contiguous(memory_format=torch.channels_last))  # the same shape
+        x = stem
         features = []
         for stage in self.stages:
             x = stage(x)

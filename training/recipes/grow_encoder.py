@@ -1,9 +1,11 @@
 """Deepen the encoder of a model; it answers as before, and training goes on with more parameters.
 
     python training/recipes/grow_encoder.py sketch --stage_depths 3 4 3 --output_dir grown
+    python training/recipes/grow_encoder.py inversion --fine_widths 32 48 64 --output_dir grown
 
 The new residual blocks end each stage and add nothing at first (Net2Net, Chen et al. 2016, arXiv 1511.05641): the last
-normalisation of each begins at zero, from where it learns (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+normalisation of each begins at zero, from where it learns (Goyal et al. 2017, arXiv 1706.02677, section 5.1). A fine
+stem is added to the features of the stem, and its last convolution begins at zero, too.
 """
 
 from collections.abc import Sequence
@@ -26,19 +28,26 @@ def last_normalisation(block: ResidualBlock) -> nn.BatchNorm2d:
 
 
 @torch.no_grad()
-def grow(encoder: PSPEncoder, stage_depths: Sequence[int]) -> PSPEncoder:
+def grow(encoder: PSPEncoder, stage_depths: Sequence[int] = (), fine_widths: Sequence[int] = ()) -> PSPEncoder:
     """A deeper encoder that gives the same answers.
 
     Args:
-        stage_depths: residual blocks of each stage of the trunk, at least as many as now.
+        stage_depths: residual blocks of each stage of the trunk, at least as many as now; () for as many.
+        fine_widths: of a fine stem, for an encoder without one; () for none.
 
     Raises:
-        ValueError: another number of stages, or fewer blocks than now.
+        ValueError: another number of stages, fewer blocks than now, a second fine stem, or one that does not fit.
     """
-    now, depths = tuple(encoder.config.stage_depths), tuple(stage_depths)
+    now = tuple(encoder.config.stage_depths)
+    depths = tuple(stage_depths) or now
+    if fine_widths and encoder.config.fine_widths:
+        raise ValueError(f"the encoder has a fine stem of {tuple(encoder.config.fine_widths)}, expected none")
     if len(depths) != len(now) or any(new < old for new, old in zip(depths, now, strict=True)):
         raise ValueError(f"the stages have {now} blocks, got {depths}, expected {len(now)} numbers, none smaller")
-    grown = PSPEncoder.from_config(encoder.config, stage_depths=depths).to(encoder.dtype)
+    changes = {"stage_depths": depths} | ({"fine_widths": tuple(fine_widths)} if fine_widths else {})
+    grown = PSPEncoder.from_config(encoder.config, **changes).to(encoder.dtype)
+    if fine_widths:
+        grown.trunk.fine_stem[-1].weight.zero_()
     for stage, old in zip(grown.trunk.stages, now, strict=True):
         for block in stage[old:]:
             last_normalisation(block).weight.zero_()
@@ -52,10 +61,12 @@ class GrowthSettings:
 
     model: tyro.conf.Positional[str]
     """a starter, a folder or a repository on the Hub"""
-    stage_depths: tuple[int, ...]
-    """residual blocks of each stage"""
     output_dir: Path
     """of the deeper model"""
+    stage_depths: tuple[int, ...] = ()
+    """residual blocks of each stage; by default as many as it has"""
+    fine_widths: tuple[int, ...] = ()
+    """channels of a fine stem's convolutions, one for each halving of the stem's stride; by default none is added"""
 
 
 def parse_args(words: list[str] | None = None) -> GrowthSettings:
@@ -65,7 +76,7 @@ def parse_args(words: list[str] | None = None) -> GrowthSettings:
 def main(settings: GrowthSettings) -> None:
     try:
         model = load_model(settings.model)
-        model.encoder = grow(model.encoder, settings.stage_depths)
+        model.encoder = grow(model.encoder, settings.stage_depths, settings.fine_widths)
     except ValueError as error:
         refuse(error)
     model.save_pretrained(settings.output_dir)

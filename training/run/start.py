@@ -23,7 +23,7 @@ ENCODERS = {"light": {}, "psp": PSP}
 PHOTO_KINDS = ("photo", "masked")
 # A residual encoder: after the light encoder of the starters, which leaves room for it in 24 MiB of half precision.
 RESIDUAL = {"head_widths": (128, 64, 32), "stage_depths": (1, 2, 2), "base_rank": 128}
-STEM = "trunk.stem.0.weight"
+STEM, FINE_STEM = "trunk.stem.0.weight", "trunk.fine_stem.0.weight"
 
 
 def build_model(settings: TrainingSettings) -> PSPModel:
@@ -143,14 +143,19 @@ def with_stem_of(
         prefix: of the names of that encoder's weights.
         kept: as in `with_new_stem`; without any, the stem is the fresh one.
     """
-    name, folded = prefix + STEM, encoder.config.stem_stride**2
     if not kept:
-        return {**state, **{other: fresh[other] for other in fresh if other.startswith(f"{prefix}trunk.stem.")}}
-    old_weight = state[name].unflatten(1, (-1, folded))  # [width, C, folded pixels, 3, 3]
-    weight = torch.zeros_like(fresh[name].unflatten(1, (-1, folded)))
-    for new_channel, old_channel in kept.items():
-        weight[:, new_channel] = old_weight[:, old_channel]
-    return {**state, name: weight.flatten(1, 2)}
+        stems = (f"{prefix}trunk.stem.", f"{prefix}trunk.fine_stem.")
+        return {**state, **{other: fresh[other] for other in fresh if other.startswith(stems)}}
+    changed = {}
+    for name, folded in ((prefix + STEM, encoder.config.stem_stride**2), (prefix + FINE_STEM, 1)):
+        if name not in state:
+            continue
+        old_weight = state[name].unflatten(1, (-1, folded))  # [width, C, folded pixels, 3, 3]
+        weight = torch.zeros_like(fresh[name].unflatten(1, (-1, folded)))
+        for new_channel, old_channel in kept.items():
+            weight[:, new_channel] = old_weight[:, old_channel]
+        changed[name] = weight.flatten(1, 2)
+    return {**state, **changed}
 
 
 def with_residual(encoder: PSPEncoder) -> PSPEncoder:

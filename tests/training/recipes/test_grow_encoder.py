@@ -24,6 +24,26 @@ def test_answers_as_before(model_dir, tmp_path, x):
     assert not torch.equal(answers[0], answers[1])
 
 
+def test_a_fine_stem_changes_nothing_at_first_and_learns(make_encoder, x):
+    encoder = make_encoder()
+    halvings = encoder.config.stem_stride.bit_length() - 1
+    torch.manual_seed(0)
+    grown = grow(encoder.eval(), fine_widths=(16,) * halvings)
+    assert torch.equal(grown(x), encoder(x))
+    optimizer = torch.optim.SGD(grown.parameters(), lr=0.1)
+    new = {name: value.detach().clone() for name, value in grown.named_parameters() if "fine_stem" in name}
+    for _ in range(2):
+        optimizer.zero_grad()
+        grown.train()(x).square().sum().backward()
+        optimizer.step()
+    after = dict(grown.named_parameters())
+    assert new and not [name for name, value in new.items() if torch.equal(after[name], value)]
+    with pytest.raises(ValueError, match="has a fine stem of"):
+        grow(grown, fine_widths=(16,) * halvings)
+    with pytest.raises(ValueError, match=f"expected none, or one width for each halving: {halvings}"):
+        grow(encoder, fine_widths=(16,) * (halvings + 1))
+
+
 def test_every_tensor_of_the_new_blocks_learns(make_encoder, x):
     encoder = make_encoder()
     torch.manual_seed(0)  # of a few units, other seeds leave some dead behind their ReLU
