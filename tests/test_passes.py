@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from psp_hub.model import PSPModel
 from psp_hub.passes import encode_in_passes, see_face
 from psp_hub.tasks import get_task
 from training.losses import TrainingLosses
-from training.run.loop import backward_passes, mixed_answers
+from training.run.loop import backward_passes
 from training.run.start import build_model
 from training.run.train import main as train_main
 from training.settings.run import parse_args
@@ -132,7 +131,7 @@ def test_gradients_are_those_of_the_passes_one_by_one(model, generator):
     model.encoder.requires_grad_(True)  # its batch norms are fixed: passes do not touch each other
     accelerator = SimpleNamespace(backward=lambda loss: loss.backward())
     run = SimpleNamespace(model=model, encoder=model.encoder, losses=losses, accelerator=accelerator)
-    backward_passes(run, x, batch, np.random.default_rng(0), lambda: (0, []))
+    backward_passes(run, x, batch, lambda: (0, []))
     found = {name: weight.grad.clone() for name, weight in model.encoder.named_parameters()}
     model.encoder.zero_grad()
     delta = torch.zeros(2, 8, 32)
@@ -207,25 +206,6 @@ def test_a_residual_encoder_of_what(capsys):
     with pytest.raises(SystemExit):
         parse_args(command("--task", "inversion", "--residual_encoder"))
     assert "--residual_encoder needs --pretrained_model_name_or_path" in capsys.readouterr().err
-
-
-def test_answers_are_mixed_with_others_of_the_batch():
-    delta = torch.randn(400, 2, 3)
-    mixed = mixed_answers(delta, 0.4, np.random.default_rng(0))
-    shares = (mixed - delta)[:, 0, 0] / (delta.roll(1, 0) - delta)[:, 0, 0]
-    assert -1e-4 < shares.min() and 0.35 < shares.max() < 0.4001
-    assert 120 < (mixed == delta).all((1, 2)).sum() < 280  # every other one stays
-    assert mixed_answers(delta, 0, np.random.default_rng(0)) is delta
-
-
-def test_answers_are_mixed_for_a_residual_encoder(make_encoder, generator, tmp_path, capsys):
-    PSPModel(make_encoder(in_channels=3), generator, PSPConfig("inversion", "photo")).save_pretrained(tmp_path)
-    start = command("--task", "inversion", "--pretrained_model_name_or_path", tmp_path, "--answer_mixing")
-    with pytest.raises(ValueError, match="--answer_mixing is for a residual encoder"):
-        build_model(parse_args([*start, "0.5"]))
-    with pytest.raises(SystemExit):
-        parse_args([*start, "1.5"])
-    assert "--answer_mixing is 1.5, expected 0 to 1" in capsys.readouterr().err
 
 
 def test_a_new_encoder_has_room_for_the_face(generator_dir):

@@ -18,7 +18,7 @@ from training.losses import TrainingLosses, build_losses
 from training.run.checkpoints import describe_run
 from training.run.distributed import freeze_batch_norm, prepare_batch_norm
 from training.run.optimizers import build_optimizer, build_scheduler, ema_update
-from training.run.start import build_model, given_passes
+from training.run.start import build_model
 from training.settings.run import TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,11 @@ class Run:
             encoder.residual_encoder.train()
         if self.settings.device.batch_norm == "frozen":
             freeze_batch_norm(self.encoder)
+
+
+def given_passes(model: PSPModel) -> int:
+    """How many of the passes are not trained: the first, where those after it have an encoder of their own."""
+    return int(model.encoder.residual_encoder is not None and model.config.num_passes > 1)
 
 
 def compile_encoder(encoder: nn.Module) -> bool:

@@ -3,16 +3,14 @@
 import signal
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.passes import pass_input
-from training.run.build import Run
+from training.run.build import Run, given_passes
 from training.run.checkpoints import StopSignals, save_checkpoint
 from training.run.exports import validate_and_export
-from training.run.start import given_passes
 
 LOGGING_STEPS = 50
 
@@ -33,8 +31,7 @@ def train_steps(run: Run, first_step: int, stop: StopSignals) -> None:
     for number, batch in enumerate(run.loader(batches), start=first_step * optimizer.gradient_accumulation_steps):
         step = number // optimizer.gradient_accumulation_steps + 1
         keys = batches.keys(number * accelerator.num_processes + accelerator.process_index)
-        rng = np.random.default_rng([run.settings.device.seed, number, accelerator.process_index])
-        parts = train_on(run, batch, step, keys, rng)
+        parts = train_on(run, batch, step, keys)
         if not accelerator.sync_gradients:
             continue
         progress.update()
@@ -53,14 +50,12 @@ def train_steps(run: Run, first_step: int, stop: StopSignals) -> None:
             raise SystemExit(128 + (stop.number or signal.SIGTERM))
 
 
-def train_on(
-    run: Run, batch: dict[str, Tensor], step: int, keys: list[tuple], rng: np.random.Generator
-) -> dict[str, Tensor]:
+def train_on(run: Run, batch: dict[str, Tensor], step: int, keys: list[tuple]) -> dict[str, Tensor]:
     """One batch; the last of a step changes the weights. Returns the parts of the loss."""
     accelerator, encoder, max_norm = run.accelerator, run.encoder, run.settings.optimizer.max_grad_norm
     with accelerator.accumulate(encoder):
         x = as_input(batch["input"], run.settings.device.mixed_precision)
-        parts = backward_passes(run, x, batch, rng, lambda: (step, [run.data.describe_key(key) for key in keys]))
+        parts = backward_passes(run, x, batch, lambda: (step, [run.data.describe_key(key) for key in keys]))
         if accelerator.sync_gradients and max_norm > 0:
             accelerator.clip_grad_norm_(encoder.parameters(), max_norm)
         run.optimizer.step()
@@ -73,11 +68,7 @@ def train_on(
 
 
 def backward_passes(
-    run: Run,
-    x: Tensor,
-    batch: dict[str, Tensor],
-    rng: np.random.Generator,
-    place: Callable[[], tuple[int, list[str]]],
+    run: Run, x: Tensor, batch: dict[str, Tensor], place: Callable[[], tuple[int, list[str]]]
 ) -> dict[str, Tensor]:
     """Each pass of the encoder over one batch, as in `psp_hub.passes`, with its loss and gradients.
 
@@ -85,7 +76,6 @@ def backward_passes(
     first pass is given. Returns the parts of the last loss.
 
     Args:
-        rng: draws how the answers of a given pass are mixed.
         place: the step and the names of the pictures, for messages.
     """
     config, delta, parts = run.model.config, None, {}
@@ -93,7 +83,6 @@ def backward_passes(
     if given_passes(run.model):
         with torch.no_grad(), run.accelerator.autocast():
             delta = run.model.encoder(x).float()  # [N, num_ws, w_dim]
-        delta = mixed_answers(delta, run.settings.model.answer_mixing, rng)  # [N, num_ws, w_dim]
     for _ in range(trained):
         inputs = x
         if config.num_passes > 1:
@@ -107,22 +96,6 @@ def backward_passes(
         run.accelerator.backward(loss / trained)
         delta = total.detach()
     return parts
-
-
-def mixed_answers(delta: Tensor, most: float, rng: np.random.Generator) -> Tensor:
-    """Answers with something of the answer to another picture of the batch, every other one on average.
-
-    The first encoder knows the photos that it was trained with by heart and errs less there than on new ones. With
-    mistakes that no photo foretells, the passes after it learn to look for them.
-
-    Args:
-        delta: [N, num_ws, w_dim].
-        most: share of the other answer, at most, 0 (all stay as they are) to 1.
-    """
-    if not most:
-        return delta
-    shares = rng.uniform(-most, most, len(delta)).clip(min=0)
-    return torch.lerp(delta, delta.roll(1, dims=0), torch.from_numpy(shares).to(delta)[:, None, None])
 
 
 def pass_input_in_slices(run: Run, x: Tensor, delta: Tensor | None) -> Tensor:

@@ -32,8 +32,7 @@ def build_model(settings: TrainingSettings) -> PSPModel:
     A saved model of a task with other inputs gives all but its stem; of that, the channels that both have.
 
     Raises:
-        ValueError: a saved one that cannot be loaded, weights of another trunk, a residual encoder without a pass,
-            or answers to mix without a residual encoder.
+        ValueError: a saved one that cannot be loaded, weights of another trunk, or a residual encoder without a pass.
     """
     task_name, task, wanted = settings.task_name or settings.task, settings.row, settings.model
     start = wanted.pretrained_model_name_or_path
@@ -57,11 +56,7 @@ def build_model(settings: TrainingSettings) -> PSPModel:
         if wanted.residual_encoder and model.encoder.residual_encoder is None:
             model.encoder = with_residual(model.encoder)
         model.config = config
-        if wanted.answer_mixing and not given_passes(model):
-            raise ValueError("--answer_mixing is for a residual encoder, and the model has none")
         return model
-    if wanted.answer_mixing:
-        raise ValueError("--answer_mixing is for a residual encoder, and a new model has none")
     generator, passes = load_generator(wanted.generator), passes_of(wanted, PSPConfig(task_name))
     sizes = {
         "in_channels": task.in_channels + (FACE_CHANNELS if passes["num_passes"] > 1 else 0),
@@ -77,11 +72,6 @@ def build_model(settings: TrainingSettings) -> PSPModel:
         start_trunk(encoder.trunk, load_recogniser(wanted.trunk_weights))
     config = PSPConfig(task_name, task.input_kind, pin_generator(wanted.generator), **passes)
     return PSPModel(encoder, generator, config)
-
-
-def given_passes(model: PSPModel) -> int:
-    """How many of the passes are not trained: the first, where those after it have an encoder of their own."""
-    return int(model.encoder.residual_encoder is not None and model.config.num_passes > 1)
 
 
 def passes_of(settings: ModelSettings, config: PSPConfig) -> dict[str, int]:

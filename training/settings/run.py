@@ -16,7 +16,7 @@ import tyro
 
 from psp_hub.tasks import TASKS, TaskSpec, get_task, is_of_faces, of_anything
 from training.settings.data import DataSettings
-from training.settings.flags import OrNone, Share, Switch, WeightsFile, config_words, parse, refuse
+from training.settings.flags import OrNone, Switch, WeightsFile, config_words, parse, refuse
 from training.settings.losses import LossSettings
 from training.settings.optimizer import OptimizerSettings
 
@@ -50,8 +50,6 @@ class ModelSettings:
     """pixels of that face; by default as the model has it, a new one 256"""
     residual_encoder: Switch = False
     """the passes after the first have an encoder of their own, and it alone is trained"""
-    answer_mixing: Share = 0.0
-    """of another picture's answer that the first pass's gets, at most: mistakes for a residual encoder to find"""
     trunk_weights: WeightsFile = None
     """ArcFace IR-SE50, which the paper's encoder starts from"""
 
@@ -148,8 +146,6 @@ class TrainingSettings:
             of_anything(self.task)
         if self.model.residual_encoder and not self.model.pretrained_model_name_or_path:
             raise ValueError("--residual_encoder needs --pretrained_model_name_or_path: an encoder for the first pass")
-        if not 0 <= self.model.answer_mixing <= 1:
-            raise ValueError(f"--answer_mixing is {self.model.answer_mixing}, expected 0 to 1")
         networks = self.losses.networks
         if self.data.faces.faces_dir and not (networks.identity_net and networks.recogniser):
             raise ValueError("--faces_dir needs --identity_net and --recogniser: photos have no w to learn from")
