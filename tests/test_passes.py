@@ -208,6 +208,19 @@ def test_a_residual_encoder_of_what(capsys):
     assert "--residual_encoder needs --pretrained_model_name_or_path" in capsys.readouterr().err
 
 
+def test_one_pass_trains_the_first_encoder(residual_model, tmp_path, caplog):
+    """Of a model with a residual encoder, which would else be trained alone."""
+    residual_model.save_pretrained(tmp_path)
+    start = command("--task", "inversion", "--pretrained_model_name_or_path", tmp_path)
+    both = build_model(parse_args(start))
+    assert both.encoder.residual_encoder is not None and both.config.num_passes == 3
+    assert "its residual encoder alone is trained: --num_passes 1 trains the first" in caplog.text
+    caplog.clear()
+    first, x = build_model(parse_args([*start, "--num_passes", "1"])), torch.rand(1, 3, 256, 256)
+    assert first.encoder.residual_encoder is None and not caplog.records
+    assert torch.equal(first.eval().encode(x), residual_model.generator.w_avg + residual_model.encoder(x))
+
+
 def test_a_new_encoder_has_room_for_the_face(generator_dir):
     flags = command("--task", "sketch", "--generator", generator_dir, "--num_passes", 2, "--face_size", 32)
     model = build_model(parse_args(flags))

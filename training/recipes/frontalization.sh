@@ -20,7 +20,7 @@ python training/recipes/frontal_pairs.py --pairs_dir "$out/read-photos" --output
 
 # The error of these styles alone. The best of 2,000 steps by the held-out pairs is kept, which was that after 500.
 accelerate launch training/train.py --task frontalization --resume_from_checkpoint latest \
-    --output_dir "$out/frontalization" --pretrained_model_name_or_path inversion \
+    --output_dir "$out/frontalization" --pretrained_model_name_or_path inversion --num_passes 1 \
     --pairs_dir "$out/frontal-photos" "$out/frontal-pairs" --num_validation_pairs 100 --w_weight 1 --l2_weight 0 \
     --lpips_weight 0 --l2_crop_weight 0 --lpips_crop_weight 0 --id_weight 0 --w_norm_weight 0 --learning_rate 3e-4 \
     --lr_warmup_steps 30 --max_train_steps 2000 --ema_decay 0.995 --checkpointing_steps 200 --validation_steps 500

@@ -20,4 +20,4 @@ accelerate launch training/train.py --task inpainting --pretrained_model_name_or
     --ema_decay 0.99 --output_dir "$out/inpainting" --resume_from_checkpoint latest
 
 python training/evaluate.py "$out/inpainting/model" "$faces" --recogniser "$recogniser" --refinement_steps 40 \
-    --num_optimized 6 --output_dir "$out/inpainting-report"
+    --num_optimized 20 --output_dir "$out/inpainting-report"

@@ -108,6 +108,6 @@ train --output_dir "$out/residual-3" --pretrained_model_name_or_path "$out/resid
 # The starter: both, with a smaller layer for the base style, so that they fit into 24 MiB.
 join inversion-9 residual-3 inversion-joined --base_rank 192
 
-python training/evaluate.py "$out/inversion-joined/model" "$faces" --recogniser "$recogniser" --refinement_steps 40 \
-    --other_models "$out/w-only/model" --optimization_steps 100 --optimization_spaces w+ --num_optimized 10 \
-    --output_dir "$out/inversion-report"
+python training/evaluate.py "$out/inversion-joined/model" "$faces" --recogniser "$recogniser" --passes 1 2 3 \
+    --refinement_steps 40 --other_models "$out/w-only/model" --optimization_steps 100 --optimization_spaces w+ \
+    --num_optimized 10 --output_dir "$out/inversion-report"

@@ -55,6 +55,14 @@ def build_model(settings: TrainingSettings) -> PSPModel:
             model.encoder = with_new_stem(model.encoder, task, kept, sees_face, old_face)
         if wanted.residual_encoder and model.encoder.residual_encoder is None:
             model.encoder = with_residual(model.encoder)
+        if model.encoder.residual_encoder is not None and config.num_passes == 1:
+            model.encoder = without_residual(model.encoder)
+        elif model.encoder.residual_encoder is not None:
+            logger.warning(
+                "the first pass stays as %s makes it, and its residual encoder alone is trained: "
+                "--num_passes 1 trains the first encoder, and leaves the other one out",
+                start,
+            )
         model.config = config
         return model
     generator, passes = load_generator(wanted.generator), passes_of(wanted, PSPConfig(task_name))
@@ -164,6 +172,14 @@ def with_residual(encoder: PSPEncoder) -> PSPEncoder:
             state[name] = value
     new.residual_encoder.load_state_dict(state)
     return new
+
+
+def without_residual(encoder: PSPEncoder) -> PSPEncoder:
+    """The encoder of the first pass alone."""
+    first = PSPEncoder(**own_config(encoder) | {"residual": None})
+    state = {name: value for name, value in encoder.state_dict().items() if not name.startswith("residual_encoder.")}
+    first.load_state_dict(state)
+    return first
 
 
 def start_trunk(trunk: Trunk, recogniser: Recogniser) -> None:
