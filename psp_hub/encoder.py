@@ -32,6 +32,7 @@ def check_shapes(
     stage_depths: tuple[int, ...],
     stage_strides: tuple[int, ...],
     head_widths: tuple[int, ...],
+    fine_widths: tuple[int, ...],
 ) -> None:
     """Raise ValueError unless an encoder can have these sizes (see `PSPEncoder`)."""
     if not len(stage_widths) == len(stage_depths) == len(stage_strides) >= 3:
@@ -53,6 +54,11 @@ def check_shapes(
         raise ValueError(
             f"stem_stride and stage_strides are {stem_stride} and {tuple(stage_strides)}, "
             f"expected powers of two with a product below {ENCODER_SIZE}"
+        )
+    if fine_widths and (2 ** len(fine_widths) != stem_stride or min(fine_widths) < 1):
+        raise ValueError(
+            f"fine_widths are {tuple(fine_widths)} with a stem_stride of {stem_stride}, "
+            f"expected none, or one width for each halving: {stem_stride.bit_length() - 1}"
         )
 
 
@@ -123,12 +129,7 @@ class PSPEncoder(Component):
     ):
         super().__init__()
         check_choices(activation, head, stem_kernel, base_rank, prior_width)
-        check_shapes(num_ws, stem_stride, stage_widths, stage_depths, stage_strides, head_widths)
-        if fine_widths and (2 ** len(fine_widths) != stem_stride or min(fine_widths) < 1):
-            raise ValueError(
-                f"fine_widths are {tuple(fine_widths)} with a stem_stride of {stem_stride}, "
-                f"expected none, or one width for each halving: {stem_stride.bit_length() - 1}"
-            )
+        check_shapes(num_ws, stem_stride, stage_widths, stage_depths, stage_strides, head_widths, fine_widths)
         self.trunk = Trunk(
             in_channels,
             stem_width,

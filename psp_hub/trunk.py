@@ -75,9 +75,9 @@ class FineStem(nn.Sequential):
         layers: list[nn.Module] = []
         before = in_channels
         for number, width in enumerate(widths):
-            layers += [*convolution(before, width, 2, activation)]
+            layers += convolution(before, width, 2, activation)
             if number:
-                layers += [*convolution(width, width, 1, activation)]
+                layers += convolution(width, width, 1, activation)
             before = width
         super().__init__(*layers, nn.Conv2d(before, out_channels, 1, bias=False))
 

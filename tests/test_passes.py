@@ -216,6 +216,8 @@ def test_one_pass_trains_the_first_encoder(residual_model, tmp_path, caplog):
     assert both.encoder.residual_encoder is not None and both.config.num_passes == 3
     assert "its residual encoder alone is trained: --num_passes 1 trains the first" in caplog.text
     caplog.clear()
+    build_model(parse_args([*start, "--residual_encoder"]))  # what is asked for needs no warning
+    assert not caplog.records
     first, x = build_model(parse_args([*start, "--num_passes", "1"])), torch.rand(1, 3, 256, 256)
     assert first.encoder.residual_encoder is None and not caplog.records
     assert torch.equal(first.eval().encode(x), residual_model.generator.w_avg + residual_model.encoder(x))

@@ -40,6 +40,8 @@ def join(first: PSPEncoder, second: PSPEncoder, base_rank: int = 0) -> PSPEncode
     state = {name: weight for name, weight in first.state_dict().items() if not name.startswith(PREFIX)}
     changes = {"residual": dict(residual)}
     if base_rank:
+        if first.config.head != "shared":
+            raise ValueError(f"base_rank is {base_rank} with {first.config.head!r} heads, expected 0")
         if first.config.base_rank or not 0 < base_rank <= first.config.w_dim:
             raise ValueError(
                 f"base_rank is {base_rank}, expected 1 to {first.config.w_dim}, of a layer of full rank: "
@@ -67,8 +69,6 @@ class JoinSettings:
     """of the model of both"""
     base_rank: int = 0
     """of the base style's linear layer; 0 leaves it as it is"""
-    num_passes: int = 0
-    """of the model; 0 for as many as the second one has"""
 
 
 def parse_args(words: list[str] | None = None) -> JoinSettings:
@@ -79,8 +79,7 @@ def main(settings: JoinSettings) -> None:
     try:
         first, second = load_model(settings.first), load_model(settings.second)
         encoder = join(first.encoder, second.encoder, settings.base_rank)
-        passes = settings.num_passes or second.config.num_passes
-        config = replace(first.config, num_passes=passes, face_size=second.config.face_size)
+        config = replace(first.config, num_passes=second.config.num_passes, face_size=second.config.face_size)
         model = PSPModel(encoder, first.generator, config)
     except ValueError as error:
         refuse(error)

@@ -57,7 +57,7 @@ def build_model(settings: TrainingSettings) -> PSPModel:
             model.encoder = with_residual(model.encoder)
         if model.encoder.residual_encoder is not None and config.num_passes == 1:
             model.encoder = without_residual(model.encoder)
-        elif model.encoder.residual_encoder is not None:
+        elif model.encoder.residual_encoder is not None and not wanted.residual_encoder:
             logger.warning(
                 "the first pass stays as %s makes it, and its residual encoder alone is trained: "
                 "--num_passes 1 trains the first encoder, and leaves the other one out",

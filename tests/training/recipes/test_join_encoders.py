@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from psp_hub.config import PSPConfig
+from psp_hub.encoder import PSPEncoder
 from psp_hub.generators import load_generator
 from psp_hub.model import PSPModel
 from training.recipes.join_encoders import join, main, parse_args
@@ -46,6 +47,9 @@ def test_a_rank_keeps_the_largest_singular_values(models):
 
 def test_what_does_not_fit_is_said(models, make_encoder):
     first, second = (model.encoder for model in models)
+    styles = PSPEncoder.from_config(first.config, head="psp")
+    with pytest.raises(ValueError, match="base_rank is 4 with 'psp' heads, expected 0"):
+        join(styles, second, base_rank=4)
     with pytest.raises(ValueError, match="second model has no residual encoder"):
         join(first, first)
     with pytest.raises(ValueError, match="in_channels is 1 and 3, expected the same"):
