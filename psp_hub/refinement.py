@@ -20,6 +20,7 @@ from psp_hub.generators.base import Generator, check_ws
 from psp_hub.generators.style_basis import style_basis, to_ws
 from psp_hub.latents import random_z
 from psp_hub.layers import resample
+from psp_hub.precision import quick_autocast
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # pictures and targets [N, 3, 256, 256] -> [N]
 Progress = Callable[[int, Tensor], None]  # number of the step, from 1, and the losses [N] that it began with
@@ -231,20 +232,11 @@ def quick_picture(generator: Generator, ws: Tensor) -> Tensor:
 
     In bfloat16 where the processor is made for that.
     """
-    device = generator.w_avg.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
+    with quick_autocast(generator.w_avg.device.type):
         if generator.resolution <= DRAWN_SIZE:
             return picture(generator, ws)
         images = generator.synthesis.preview(ws.to(generator.w_avg.dtype), DRAWN_SIZE).float()
     return F.interpolate(images, size=ENCODER_SIZE, mode="bilinear", align_corners=False)
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is faster than float32 there, not slower."""
-    if device == "cpu":
-        known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.9 and later
-        return any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @torch.no_grad()

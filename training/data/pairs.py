@@ -81,6 +81,14 @@ def sample_pairs(
         one), and w [N, w_dim] or, with a `mixed_share`, [N, num_ws, w_dim].
     """
     w = sample_styles(generator, indices, mixed_share)
+    return draw_styles(generator, w, preview, small), w
+
+
+@torch.no_grad()
+def draw_styles(
+    generator: Generator, w: Tensor, preview: bool = False, small: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Pictures [N, 3, 256, 256] in [-1, 1] of w [N, w_dim] or [N, num_ws, w_dim]; the rest as in `sample_pairs`."""
     ws = (w if w.ndim == 3 else w[:, None].expand(-1, generator.num_ws, -1)).to(generator.w_avg.dtype)
     if small is not None:
         images = small(ws)
@@ -91,7 +99,7 @@ def sample_pairs(
     images = images.float()
     if small is not None and images.shape[-1] < IMAGE_SIZE:
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bicubic", align_corners=False)
-    return resample(images, IMAGE_SIZE).clamp(-1, 1), w
+    return resample(images, IMAGE_SIZE).clamp(-1, 1)
 
 
 def write_shard(folder: Path, shard: int, images: Tensor, w: Tensor, indices: list[int]) -> None:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from psp_hub.images.preprocessing import images_to_tensor
 from psp_hub.model import PSPModel, load_model
+from psp_hub.precision import quick_autocast
 from training.data.pairs import PairStore, read_picture
 from training.losses.w_error import WError
 from training.memory import keep_freed_memory
@@ -66,7 +67,7 @@ class Calibration:
 @torch.no_grad()
 def read_styles(model: PSPModel, images: Tensor) -> Tensor:
     """What a teacher sees in images [N, 3, 256, 256], ws [N, num_ws, w_dim] in float32."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with quick_autocast("cpu"):
         return model.encode(images).float()
 
 

@@ -8,7 +8,6 @@ slider to the other; the face itself is in the middle.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from PIL import Image
@@ -20,6 +19,7 @@ from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.images.preprocessing import tensor_to_images
 from psp_hub.latents import random_z
+from psp_hub.precision import DtypeName, dtype_of
 from training.run.validation import shrink
 from training.settings.flags import parse
 
@@ -60,7 +60,7 @@ class DirectionPictures:
     """that ship for a generator, or a file"""
     generator: str = "mobilestylegan-ffhq"
     """name of a generator or a saved folder"""
-    torch_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    torch_dtype: DtypeName = "auto"
     """of the generator"""
     seeds: tuple[int, ...] = (12, 13, 15)
     """of the faces"""
@@ -92,7 +92,7 @@ def sheet(rows: list[list[Image.Image]]) -> Image.Image:
 
 def main(settings: DirectionPictures) -> None:
     directions = load_directions(settings.directions)
-    generator = load_generator(settings.generator, getattr(torch, settings.torch_dtype))
+    generator = load_generator(settings.generator, dtype_of(settings.torch_dtype, "cpu"))
     z = torch.cat([random_z(1, generator.w_dim, seed) for seed in settings.seeds]).to(generator.w_avg)
     with torch.no_grad():
         ws = generator.mapping(z, truncation_psi=PSI)[:, None].repeat(1, generator.num_ws, 1)

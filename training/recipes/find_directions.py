@@ -15,7 +15,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,6 +27,7 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.generators import BUILTIN, load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.latents import random_z
+from psp_hub.precision import DtypeName, dtype_of
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore
 from training.memory import keep_freed_memory
@@ -101,7 +102,7 @@ class SearchSettings:
     """measure so many of them (default: all)"""
     num_faces: int = 16
     """to move, draw and measure again; 0 for none"""
-    torch_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    torch_dtype: DtypeName = "auto"
     """of the generator"""
     device: str = "cpu"
     """where it draws"""
@@ -221,7 +222,7 @@ def print_effects(table: dict[str, dict]) -> None:
 def main(settings: SearchSettings) -> dict:
     keep_freed_memory()
     settings.output_dir.mkdir(parents=True, exist_ok=True)
-    generator = load_generator(settings.generator, getattr(torch, settings.torch_dtype)).to(settings.device)
+    generator = load_generator(settings.generator, dtype_of(settings.torch_dtype, settings.device)).to(settings.device)
     w, measures = measure_store(settings)
     regressions = regress_all(w, measures)
     print("correlation of prediction and measure, faces held out:")

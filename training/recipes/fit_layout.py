@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
+from psp_hub.precision import quick_autocast
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore
 from training.memory import keep_freed_memory
@@ -82,7 +83,7 @@ def main(settings: LayoutSettings) -> None:
     sampler = torch.utils.data.RandomSampler(rest, replacement=True, num_samples=settings.steps * BATCH_SIZE)
     progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler, num_workers=1), total=settings.steps)
     for w, labels in progress:
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_autocast("cpu"):
             with torch.no_grad():
                 features = early_features(generator, w[:, None].expand(-1, generator.num_ws, -1))
             loss = layout_loss(head(features), labels).mean()

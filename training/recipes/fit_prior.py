@@ -24,6 +24,7 @@ from psp_hub.encoder import PSPEncoder
 from psp_hub.generators.base import Generator
 from psp_hub.heads import MapToBase, StylePrior
 from psp_hub.model import PSPModel, load_model
+from psp_hub.precision import quick_autocast
 from psp_hub.tasks import get_task
 from training.data.examples import Examples, Pairs
 from training.data.pairs import PSI_RANGE, PairStore
@@ -69,7 +70,7 @@ def read_bases(encoder: PSPEncoder, data: Examples, epochs: int) -> Tensor:
     try:
         for start in tqdm(range(0, len(keys), BATCH_SIZE), desc="reading inputs", unit="batch"):
             items = data.__getitems__(keys[start : start + BATCH_SIZE])
-            with torch.autocast("cpu", torch.bfloat16):
+            with quick_autocast("cpu"):
                 encoder(torch.stack([item["input"] for item in items]).float())
     finally:
         hook.remove()

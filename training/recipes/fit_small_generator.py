@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 from tqdm import tqdm
 
 from psp_hub.generators import load_generator
+from psp_hub.precision import quick_autocast
 from training.data.pairs import PairStore
 from training.memory import keep_freed_memory
 from training.networks.small_generator import SmallSynthesis
@@ -27,23 +28,29 @@ HELD_OUT, TIMED = 64, 5
 STEPS, BATCH_SIZE, LEARNING_RATE = 400, 8, 2e-4
 
 
+def all_ws(w: Tensor, num_ws: int) -> Tensor:
+    """Styles [N, num_ws, w_dim] of faces w [N, w_dim], or of such styles themselves."""
+    return w if w.ndim == 3 else w[:, None].expand(-1, num_ws, -1)
+
+
 @torch.no_grad()
 def picture_error(small: SmallSynthesis, num_ws: int, pairs: Subset) -> float:
     """Mean squared error in [-1, 1] against the stored pictures made as small."""
     errors = []
     for images, w in DataLoader(pairs, BATCH_SIZE):
-        drawn = small(w[:, None].expand(-1, num_ws, -1)).float()
+        drawn = small(all_ws(w, num_ws)).float()
         errors.append((drawn - F.adaptive_avg_pool2d(images, drawn.shape[-1])).square().mean(dim=(1, 2, 3)))
     return torch.cat(errors).mean().item()
 
 
 def seconds(network: nn.Module, ws: Tensor) -> float:
-    """Median of drawing pictures one by one and following the gradient back to the styles, in bfloat16."""
+    """Median of drawing pictures one by one and following the gradient back to the styles, in bfloat16
+    where that saves time."""
     network.requires_grad_(False)
     durations = []
     for one in ws.split(1):
         start, one = time.perf_counter(), one.clone().requires_grad_()
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_autocast("cpu"):
             images = network(one)
         torch.autograd.grad(images.float().square().mean(), one)
         durations.append(time.perf_counter() - start)
@@ -83,8 +90,8 @@ def main(settings: SmallGeneratorSettings) -> None:
     sampler = RandomSampler(rest, replacement=True, num_samples=settings.steps * BATCH_SIZE)
     progress = tqdm(DataLoader(rest, BATCH_SIZE, sampler=sampler), total=settings.steps)
     for images, w in progress:
-        with torch.autocast("cpu", torch.bfloat16):
-            drawn = small(w[:, None].expand(-1, generator.num_ws, -1)).float()
+        with quick_autocast("cpu"):
+            drawn = small(all_ws(w, generator.num_ws)).float()
         loss = F.mse_loss(drawn, F.adaptive_avg_pool2d(images, drawn.shape[-1]))
         optimizer.zero_grad()
         loss.backward()
@@ -93,7 +100,7 @@ def main(settings: SmallGeneratorSettings) -> None:
         progress.set_postfix(loss=loss.item())
     small.save(settings.output)
     print(f"error on {HELD_OUT} held-out faces: {picture_error(small.eval(), generator.num_ws, held_out):.5f}")
-    ws = pairs.w[:TIMED, None].expand(-1, generator.num_ws, -1).float()
+    ws = all_ws(torch.stack([held_out[i][1] for i in range(TIMED)]), generator.num_ws)
     ratio = seconds(generator.synthesis, ws) / seconds(small, ws)
     print(f"seconds of the generator over its own, forward and back: {ratio:.1f}")
 

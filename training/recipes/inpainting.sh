@@ -12,7 +12,7 @@ recogniser=${RECOGNISER:-mobilefacenet_128d.safetensors}  # MobileFaceNet, for t
 
 data=(--pairs_dir "$out/turned-pairs" --num_validation_pairs 64 --target_dir "$photos" --photo_repeats 6
     --color_jitter 0.4 --frame_jitter 0.5 --shape_jitter 0.6 --relit_pairs 0.4 --blended_photos 0.4)
-losses=(--decode_net "$out/small-64.safetensors" --decode_precision bf16 --decode_batch_size 4
+losses=(--decode_net "$out/small-64.safetensors" --decode_precision auto --decode_batch_size 4
     --recogniser "$recogniser" --w_weight 0.05 --l2_weight 2 --l2_face_strength 3 --id_weight 0.4 --lpips_weight 0
     --w_norm_weight 0)
 accelerate launch training/train.py --task inpainting --pretrained_model_name_or_path "$out/inversion-8/model" \

@@ -33,7 +33,7 @@ train --output_dir "$out/inversion-1" --head_widths 128 128 64 --pairs_dir "$out
     --max_train_steps 3000
 
 # What the other runs have in common: pictures of the small copy, compared with pairs and photos.
-pictures=(--num_validation_pairs 64 --target_dir "$photos" --decode_net "$small" --decode_precision bf16
+pictures=(--num_validation_pairs 64 --target_dir "$photos" --decode_net "$small" --decode_precision auto
     --decode_batch_size 4 --recogniser "$recogniser" --lpips_weight 0 --learning_rate 5e-4)
 relit=("${pictures[@]}" --color_jitter 0.4 --frame_jitter 0.5 --relit_pairs 0.4 --w_norm_weight 0 --lr_warmup_steps 30)
 
@@ -67,7 +67,7 @@ train --output_dir "$out/w-only" --pretrained_model_name_or_path "$out/inversion
 # 6. Three times the photos. It was done with 5,000 other pairs.
 python training/recipes/make_pairs.py --output_dir "$out/turned-pairs" --num_pairs 5000
 more=(--pairs_dir "$out/turned-pairs" --num_validation_pairs 64 --target_dir "$more_photos" --photo_repeats 6
-    --decode_net "$small" --decode_precision bf16 --decode_batch_size 4 --recogniser "$recogniser" --lpips_weight 0
+    --decode_net "$small" --decode_precision auto --decode_batch_size 4 --recogniser "$recogniser" --lpips_weight 0
     --color_jitter 0.4 --frame_jitter 0.5 --relit_pairs 0.4 --w_norm_weight 0 --w_weight 0.05)
 train --output_dir "$out/inversion-6" --pretrained_model_name_or_path "$out/inversion-5/model" "${more[@]}" \
     --l2_weight 2 --id_weight 0.4 --learning_rate 5e-4 --lr_warmup_steps 30 --max_train_steps 1000 --ema_decay 0.995

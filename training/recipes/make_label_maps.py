@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from psp_hub.face_parser import STARTER, FaceParser
 from psp_hub.hub.components import load_component
+from psp_hub.precision import quick_dtype
 from training.data.pairs import PairStore, write_tar
 from training.settings.flags import OrNone, parse
 
@@ -46,7 +47,7 @@ def parse_args(words: list[str] | None = None) -> LabelMapSettings:
 def main(settings: LabelMapSettings) -> None:
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     store = PairStore([settings.pairs_dir])
-    dtype = torch.bfloat16 if settings.device != "mps" else torch.float32
+    dtype = quick_dtype(torch.device(settings.device).type)
     parser = load_component(FaceParser, settings.parser, dtype).to(settings.device, memory_format=torch.channels_last)
     count = min(len(store), settings.max_images or len(store))
     for start in tqdm(range(0, count, SHARD_SIZE), unit="shard"):

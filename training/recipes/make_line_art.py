@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from psp_hub.precision import quick_dtype
 from training.data.faces import FacePhotos
 from training.data.pairs import PairStore, write_tar
 from training.networks.hed import EdgeDetector
@@ -60,7 +61,9 @@ def draw_lines(detector: EdgeDetector, image: Tensor) -> Image.Image:
 def main(settings: LineArtSettings) -> None:
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     pictures = FacePhotos(settings.faces_dir, slice(None)) if settings.faces_dir else PairStore([settings.pairs_dir])
-    detector = EdgeDetector.from_file(settings.weights).to(settings.device, torch.bfloat16)
+    detector = EdgeDetector.from_file(settings.weights).to(
+        settings.device, quick_dtype(torch.device(settings.device).type)
+    )
     count = min(len(pictures), settings.max_images or len(pictures))
     for start in tqdm(range(0, count, SHARD_SIZE), unit="shard"):
         path = settings.output_dir / f"lines-{pictures.indices[start]}.tar"

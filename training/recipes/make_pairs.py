@@ -1,22 +1,29 @@
 """Make (image, w) pairs from a generator. Run the same command again to go on where it stopped.
 
-python training/recipes/make_pairs.py --output_dir pairs --num_pairs 20000 --num_processes 2
+    python training/recipes/make_pairs.py --output_dir pairs --num_pairs 20000 --num_processes 2
+    python training/recipes/make_pairs.py --styles_dir read-photos --preview --output_dir drawn-photos
+
+The second draws the styles of another store: of what an encoder read off photos (training/recipes/distil_pairs.py),
+these are the pictures that belong to it exactly.
 """
 
 import multiprocessing
 import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from tqdm import tqdm
 
 from psp_hub.generators import load_generator
+from psp_hub.generators.base import Generator
+from psp_hub.precision import DtypeName, dtype_of
 from psp_hub.staging import sweep
-from training.data.pairs import read_tar, sample_pairs, shard_path, write_shard
+from training.data.pairs import PairStore, draw_styles, read_tar, sample_styles, shard_path, write_shard
 from training.networks.small_generator import SmallSynthesis
 from training.settings.flags import OrNone, Share, Switch, parse_checked
 
@@ -40,8 +47,8 @@ class StoreSettings:
     """1 is fastest on a CPU"""
     num_processes: int = 1
     """that draw"""
-    torch_dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """of the generator"""
+    torch_dtype: DtypeName = "auto"
+    """of the generator; auto: bfloat16 where that saves time"""
     device: str = "cpu"
     """where it draws"""
     mixed_share: Share = 0.0
@@ -50,6 +57,8 @@ class StoreSettings:
     """a little less exact, in less time"""
     decode_net: OrNone[Path] = None
     """of fit_small_generator.py: softer pictures, in less time again"""
+    styles_dir: OrNone[Path] = None
+    """a store whose styles are drawn, instead of random ones"""
 
     @property
     def num_shards(self) -> int:
@@ -70,6 +79,10 @@ class StoreSettings:
             raise ValueError(f"--mixed_share is {self.mixed_share}, expected 0 to 1")
         if self.preview and self.decode_net:
             raise ValueError("--preview and --decode_net exclude each other")
+        if self.styles_dir and self.mixed_share:
+            raise ValueError("--mixed_share is of random styles, and --styles_dir has others")
+        if self.styles_dir and self.styles_dir.resolve() == self.output_dir.resolve():
+            raise ValueError(f"--output_dir is --styles_dir, {self.styles_dir}: expected another folder")
 
 
 def parse_args(words: list[str] | None = None) -> StoreSettings:
@@ -95,6 +108,23 @@ def run_worker(settings: StoreSettings, shards: list[int], done: multiprocessing
         raise SystemExit(f"make_pairs.py: {error}") from None
 
 
+def styles_of(settings: StoreSettings, generator: Generator) -> Callable[[range], tuple[list[int], Tensor]]:
+    """What gives the pairs of a range: their indices, and w [N, w_dim] or [N, num_ws, w_dim]."""
+    if settings.styles_dir:
+        store = PairStore([settings.styles_dir])
+
+        def stored(pairs: range) -> tuple[list[int], Tensor]:
+            return [store.indices[i] for i in pairs], torch.stack([store.rows[i].float() for i in pairs])
+
+        return stored
+
+    def sampled(pairs: range) -> tuple[list[int], Tensor]:
+        indices = [settings.first_index + i for i in pairs]
+        return indices, sample_styles(generator, indices, settings.mixed_share)
+
+    return sampled
+
+
 def make_shards(settings: StoreSettings, shards: list[int], done: multiprocessing.Queue) -> None:
     """Make `shards`, and report the number of pairs after each batch."""
     torch.set_num_threads(max(1, torch.get_num_threads() // settings.num_processes))
@@ -102,19 +132,20 @@ def make_shards(settings: StoreSettings, shards: list[int], done: multiprocessin
     small = SmallSynthesis.from_file(settings.decode_net, generator) if settings.decode_net else None
     for network in (generator, small):
         if network is not None:
-            network.to(settings.device, getattr(torch, settings.torch_dtype))
+            network.to(settings.device, dtype_of(settings.torch_dtype, settings.device))
+    styles = styles_of(settings, generator)
     for shard in shards:
-        indices = [settings.first_index + i for i in settings.pairs_of(shard)]
-        parts = []
-        for i in range(0, len(indices), settings.batch_size):
-            some = indices[i : i + settings.batch_size]
-            parts.append(sample_pairs(generator, some, settings.mixed_share, settings.preview, small))
-            done.put(len(parts[-1][1]))
-        images, w = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-        write_shard(settings.output_dir, shard, images, w, indices)
+        indices, w = styles(settings.pairs_of(shard))
+        images = []
+        for some in w.split(settings.batch_size):
+            images.append(draw_styles(generator, some.to(settings.device), settings.preview, small).cpu())
+            done.put(len(some))
+        write_shard(settings.output_dir, shard, torch.cat(images), w.cpu(), indices)
 
 
 def main(settings: StoreSettings) -> None:
+    if settings.styles_dir:
+        settings = replace(settings, num_pairs=min(settings.num_pairs, len(PairStore([settings.styles_dir]))))
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     sweep(settings.output_dir)
     missing = [shard for shard in range(settings.num_shards) if not settings.is_complete(shard)]

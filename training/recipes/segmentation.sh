@@ -22,7 +22,7 @@ if [ ! -f "$layout" ]; then
 fi
 accelerate launch training/train.py --task segmentation --pretrained_model_name_or_path sketch \
     --pairs_dir "$out/label-pairs" --label_maps_dir "$out/label-maps" --target_dir "$photos" --source_dir "$masks" \
-    --photo_repeats 3 --random_flip --layout_net "$layout" --layout_share 0.25 --decode_precision bf16 \
+    --photo_repeats 3 --random_flip --layout_net "$layout" --layout_share 0.25 --decode_precision auto \
     --gentle_steps 1500 --max_train_steps 3400 --learning_rate 5e-4 --lr_warmup_steps 200 \
     --output_dir "$out/segmentation" --resume_from_checkpoint latest
 

@@ -63,7 +63,7 @@ train --output_dir "$run/2" --pretrained_model_name_or_path "$run/1/model" --pai
     --faces_line_art_dir "$photo_lines" --recogniser "$recogniser" --seed 1
 
 # Run 3: the identity of pictures that the small copy of the generator draws; then the mean with the run before.
-pictures=(--line_art_share 0.7 --target_dir "$photos" --decode_net "$small" --decode_precision bf16
+pictures=(--line_art_share 0.7 --target_dir "$photos" --decode_net "$small" --decode_precision auto
     --decode_batch_size 4 --w_weight 1 --l2_weight 0 --id_weight 0.5 --lpips_weight 0 --w_norm_weight 0
     --recogniser "$recogniser")
 train_until 520 "$run/3a" --pretrained_model_name_or_path "$run/2/model" --pairs_dir "$pairs" "$mixed" \
@@ -215,7 +215,7 @@ train --output_dir "$run/13" --pretrained_model_name_or_path "$run/12/model" --p
     --label_maps_dir "$out/labels-new-preview-pairs" --attributes "$out/attributes.safetensors" --stroke_repeats 1 \
     --edited_share 0.3 --attribute_weight 0.2 --target_dir "$out/gathered/photos" \
     --source_dir "$out/gathered/drawings" --photo_repeats 3 --num_validation_pairs 50 --decode_net "$small" \
-    --decode_precision bf16 --decode_batch_size 4 --w_weight 1 --l2_weight 0 --id_weight 0.5 --id_contrast 0.7 \
+    --decode_precision auto --decode_batch_size 4 --w_weight 1 --l2_weight 0 --id_weight 0.5 --id_contrast 0.7 \
     --lpips_weight 0 --w_norm_weight 0 --recogniser "$recogniser" --learning_rate 3e-4 --lr_warmup_steps 20 \
     --max_train_steps 1000 --ema_decay 0.99 --seed 61
 average "$run/13/model" "$run/final" --shares 0.7 0.3 --output_dir "$run/with-strokes"

@@ -84,8 +84,8 @@ class DrawingSettings:
     """pictures drawn at once for the losses; fewer need less memory, and the result is the same"""
     decode_net: OrNone[Path] = None
     """of fit_small_generator.py: draws small pictures for the losses, in a fraction of the time"""
-    decode_precision: Literal["no", "bf16"] = "no"
-    """of what the losses let the generator draw"""
+    decode_precision: Literal["auto", "no", "bf16"] = "no"
+    """of what the losses let the generator draw; auto: bf16 where the processor or the device is made for it"""
 
     def check(self) -> None:
         """Raise a ValueError for a batch of no pictures."""

@@ -58,8 +58,8 @@ class ModelSettings:
 class DeviceSettings:
     """How and where it is computed."""
 
-    mixed_precision: Literal["no", "fp16", "bf16"] = "bf16"
-    """of the encoder"""
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = "auto"
+    """of the encoder; auto: bf16 where the processor or the device is made for it"""
     allow_tf32: Switch = False
     """faster float32 on NVIDIA devices, less exact"""
     compile: Switch = False
@@ -134,8 +134,15 @@ class TrainingSettings:
         return of_anything(self.task) if self.task_name else get_task(self.task)
 
     def resolved(self) -> "TrainingSettings":
-        """These, with the defaults of their optimiser."""
-        return replace(self, optimizer=self.optimizer.resolved())
+        """These, with the defaults of their optimiser, and the precision that suits the device for `auto`."""
+        quick = "bf16" if has_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
+        device, drawing = self.device, self.losses.drawing
+        if device.mixed_precision == "auto":
+            device = replace(device, mixed_precision=quick)
+        if drawing.decode_precision == "auto":
+            drawing = replace(drawing, decode_precision=quick)
+        losses = replace(self.losses, drawing=drawing)
+        return replace(self, optimizer=self.optimizer.resolved(), device=device, losses=losses)
 
     def check(self) -> None:
         """Raise a ValueError where settings are out of range, or do not fit together."""
