@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,7 @@ from training.networks.frozen import freeze
 from training.networks.mobilefacenet import FaceRecogniser
 from training.networks.perceptual import TRUNKS, PerceptualDistance, Trunk
 from training.settings.flags import OrNone, Switch, parse
+from training.settings.precision import resolved_precision
 
 TASK = "inversion"
 ROWS = {
@@ -55,8 +56,8 @@ class StepSettings:
     """one row, in this process"""
     train_batch_size: int = 8
     """pictures of a step"""
-    mixed_precision: Literal["no", "bf16"] = "bf16"
-    """of encoder and generator"""
+    mixed_precision: Literal["auto", "no", "bf16"] = "auto"
+    """of encoder and generator; auto: bf16 where the processor is made for it"""
     gradient_checkpointing: Switch = False
     """as in training/train.py"""
     decode_batch_size: OrNone[int] = None
@@ -145,7 +146,8 @@ def own_process(row: str, words: Iterable[str]) -> None:
 
 
 def parse_args(words: list[str] | None = None) -> StepSettings:
-    return parse(StepSettings, words, __doc__)
+    settings = parse(StepSettings, words, __doc__)
+    return replace(settings, mixed_precision=resolved_precision(settings.mixed_precision, "cpu"))
 
 
 def main() -> None:

@@ -61,9 +61,8 @@ def draw_lines(detector: EdgeDetector, image: Tensor) -> Image.Image:
 def main(settings: LineArtSettings) -> None:
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     pictures = FacePhotos(settings.faces_dir, slice(None)) if settings.faces_dir else PairStore([settings.pairs_dir])
-    detector = EdgeDetector.from_file(settings.weights).to(
-        settings.device, quick_dtype(torch.device(settings.device).type)
-    )
+    dtype = quick_dtype(torch.device(settings.device).type)
+    detector = EdgeDetector.from_file(settings.weights).to(settings.device, dtype)
     count = min(len(pictures), settings.max_images or len(pictures))
     for start in tqdm(range(0, count, SHARD_SIZE), unit="shard"):
         path = settings.output_dir / f"lines-{pictures.indices[start]}.tar"

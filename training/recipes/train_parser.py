@@ -29,6 +29,7 @@ from training.data.labelled_photos import LabelledPhotos
 from training.evaluation.segmentation import confusion, segmentation_figures
 from training.memory import keep_freed_memory
 from training.settings.flags import OrNone, parse
+from training.settings.precision import resolved_precision
 
 STATE_NAME = "state.pt"
 
@@ -63,8 +64,8 @@ class ParserSettings:
     """processes that prepare batches"""
     checkpointing_steps: int = 200
     """from one checkpoint and report to the next"""
-    mixed_precision: Literal["no", "bf16"] = "bf16"
-    """of the parser"""
+    mixed_precision: Literal["auto", "no", "bf16"] = "auto"
+    """of the parser; auto: bf16 where the processor or the device is made for it"""
     device: str = "cpu"
     """where it trains"""
     seed: int = 0
@@ -129,9 +130,10 @@ def main(settings: ParserSettings) -> dict:
     )
     loader = DataLoader(data, batch_sampler=batches, num_workers=settings.dataloader_num_workers)
     progress = tqdm(total=settings.max_train_steps, initial=first)
+    rounded = resolved_precision(settings.mixed_precision, settings.device) == "bf16"
     for step, (images, labels) in enumerate(loader, start=first + 1):
         images = images.to(settings.device, memory_format=torch.channels_last)
-        with torch.autocast(settings.device, torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
+        with torch.autocast(settings.device, torch.bfloat16, enabled=rounded):
             logits = parser.half_size_logits(images)
         loss = parser_loss(logits.float(), labels.to(settings.device), settings.dice_weight)
         optimizer.zero_grad()

@@ -19,6 +19,7 @@ from training.settings.data import DataSettings
 from training.settings.flags import OrNone, Switch, WeightsFile, config_words, parse, refuse
 from training.settings.losses import LossSettings
 from training.settings.optimizer import OptimizerSettings
+from training.settings.precision import resolved_precision
 
 TASK_NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 BatchNormMode = Literal["synced", "local", "frozen"]
@@ -135,13 +136,9 @@ class TrainingSettings:
 
     def resolved(self) -> "TrainingSettings":
         """These, with the defaults of their optimiser, and the precision that suits the device for `auto`."""
-        quick = "bf16" if has_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
-        device, drawing = self.device, self.losses.drawing
-        if device.mixed_precision == "auto":
-            device = replace(device, mixed_precision=quick)
-        if drawing.decode_precision == "auto":
-            drawing = replace(drawing, decode_precision=quick)
-        losses = replace(self.losses, drawing=drawing)
+        device = replace(self.device, mixed_precision=resolved_precision(self.device.mixed_precision))
+        precision = resolved_precision(self.losses.drawing.decode_precision)
+        losses = replace(self.losses, drawing=replace(self.losses.drawing, decode_precision=precision))
         return replace(self, optimizer=self.optimizer.resolved(), device=device, losses=losses)
 
     def check(self) -> None:
