@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # new one needs a place here.
 LEVELS = [
     {"config", "face_weights"},
-    {"latents", "layers", "staging", "tasks", "trunk"},
+    {"latents", "layers", "precision", "staging", "tasks", "trunk"},
     {"directions", "hub", "images", "wanted"},
     {"face_parser", "heads", "model_names"},
     {"alignment", "encoder", "generators"},

@@ -4,6 +4,9 @@ All weights go on learning from their published values, with the stored pictures
 and after, and how much time the copy saves.
 
     python training/recipes/fit_small_generator.py --pairs_dir pairs --size 64 --output small-64.safetensors
+
+It is exact where it was fitted: pairs with the styles that an encoder answers (`make_pairs.py --styles_dir`) leave
+less that the encoder could learn to please the copy alone.
 """
 
 import statistics
@@ -18,11 +21,12 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 from tqdm import tqdm
 
 from psp_hub.generators import load_generator
+from psp_hub.generators.base import Generator
 from psp_hub.precision import quick_autocast
 from training.data.pairs import PairStore
 from training.memory import keep_freed_memory
 from training.networks.small_generator import SmallSynthesis
-from training.settings.flags import Folders, parse
+from training.settings.flags import Folders, OrNone, parse
 
 HELD_OUT, TIMED = 64, 5
 STEPS, BATCH_SIZE, LEARNING_RATE = 400, 8, 2e-4
@@ -71,17 +75,33 @@ class SmallGeneratorSettings:
     """of the last feature maps; pictures are twice as large"""
     steps: int = STEPS
     """of Adam"""
+    start_from: OrNone[Path] = None
+    """a copy that this program fitted before, of this size"""
 
 
 def parse_args(words: list[str] | None = None) -> SmallGeneratorSettings:
     return parse(SmallGeneratorSettings, words, __doc__)
 
 
+def start(generator: Generator, settings: SmallGeneratorSettings) -> SmallSynthesis:
+    """The copy to be fitted.
+
+    Raises:
+        ValueError: a file that does not fit.
+    """
+    if not settings.start_from:
+        return SmallSynthesis(generator, settings.size)
+    small = SmallSynthesis.from_file(settings.start_from, generator)
+    if small.size != settings.size:
+        raise ValueError(f"{settings.start_from} has size {small.size}, expected --size {settings.size}")
+    return small
+
+
 def main(settings: SmallGeneratorSettings) -> None:
     keep_freed_memory()
     torch.manual_seed(0)
     generator = load_generator(settings.generator)
-    small = SmallSynthesis(generator, settings.size)
+    small = start(generator, settings)
     pairs = PairStore(settings.pairs_dir)
     held_out, rest = Subset(pairs, range(HELD_OUT)), Subset(pairs, range(HELD_OUT, len(pairs)))
     print(f"error on {HELD_OUT} held-out faces, not fitted: {picture_error(small, generator.num_ws, held_out):.5f}")
@@ -100,7 +120,7 @@ def main(settings: SmallGeneratorSettings) -> None:
         progress.set_postfix(loss=loss.item())
     small.save(settings.output)
     print(f"error on {HELD_OUT} held-out faces: {picture_error(small.eval(), generator.num_ws, held_out):.5f}")
-    ws = all_ws(torch.stack([held_out[i][1] for i in range(TIMED)]), generator.num_ws)
+    ws = all_ws(torch.stack([held_out[i][1] for i in range(min(TIMED, len(held_out)))]), generator.num_ws)
     ratio = seconds(generator.synthesis, ws) / seconds(small, ws)
     print(f"seconds of the generator over its own, forward and back: {ratio:.1f}")
 

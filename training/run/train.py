@@ -19,6 +19,7 @@ from training.run.output_folder import check_room, claimed
 from training.run.plan import describe, draw_examples
 from training.run.publish import claim_repository, publish
 from training.settings.flags import by_name
+from training.settings.precision import with_precision
 from training.settings.run import TrainingSettings
 
 SETTINGS_NAME = "training_args.json"
@@ -86,7 +87,7 @@ def train(settings: TrainingSettings, stop: StopSignals | None = None) -> Path:
         FloatingPointError: the loss is not finite.
         OSError: the disk has too little room, which is found out before training where that can be.
     """
-    settings, stop = settings.resolved(), stop or StopSignals()
+    settings, stop = with_precision(settings.resolved()), stop or StopSignals()
     output_dir, hub = settings.output_dir, settings.hub
     keep_freed_memory()
     checkpoint = find_checkpoint(settings)

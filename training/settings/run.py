@@ -19,7 +19,6 @@ from training.settings.data import DataSettings
 from training.settings.flags import OrNone, Switch, WeightsFile, config_words, parse, refuse
 from training.settings.losses import LossSettings
 from training.settings.optimizer import OptimizerSettings
-from training.settings.precision import resolved_precision
 
 TASK_NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 BatchNormMode = Literal["synced", "local", "frozen"]
@@ -135,11 +134,8 @@ class TrainingSettings:
         return of_anything(self.task) if self.task_name else get_task(self.task)
 
     def resolved(self) -> "TrainingSettings":
-        """These, with the defaults of their optimiser, and the precision that suits the device for `auto`."""
-        device = replace(self.device, mixed_precision=resolved_precision(self.device.mixed_precision))
-        precision = resolved_precision(self.losses.drawing.decode_precision)
-        losses = replace(self.losses, drawing=replace(self.losses.drawing, decode_precision=precision))
-        return replace(self, optimizer=self.optimizer.resolved(), device=device, losses=losses)
+        """These, with the defaults of their optimiser."""
+        return replace(self, optimizer=self.optimizer.resolved())
 
     def check(self) -> None:
         """Raise a ValueError where settings are out of range, or do not fit together."""

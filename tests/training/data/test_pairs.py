@@ -282,6 +282,31 @@ def test_shards_hold_exactly_num_pairs(tmp_path, generator_dir, monkeypatch, num
 
 
 @pytest.mark.slow
+def test_the_styles_of_another_store_are_drawn(tmp_path, generator_dir):
+    """`--styles_dir`: the same styles and indices, as far as they go, and the pictures that belong to them."""
+    generator = load_generator(generator_dir)
+    images, ws = sample_pairs(generator, list(range(5)), mixed_share=1.0)
+    (tmp_path / "read").mkdir()
+    write_shard(tmp_path / "read", 0, torch.zeros_like(images), ws, [7, 3, 9, 8, 2])
+    options = ["--styles_dir", str(tmp_path / "read"), "--torch_dtype", "float32", "--batch_size", "3"]
+    make_pairs.main(make_pairs.parse_args(arguments(tmp_path / "drawn", generator_dir, *options)))
+    store = PairStore([tmp_path / "drawn"])
+    assert store.indices == [7, 3, 9, 8, 2]
+    for i, (image, styles) in enumerate(store):
+        assert torch.equal(styles, ws[i].half().float())
+        distances = (images - image).abs().mean(dim=(1, 2, 3))  # [5], not zero: WebP
+        assert distances.argmin() == i and distances[i] < 0.1
+
+
+def test_styles_of_a_store_are_neither_mixed_nor_overwritten(tmp_path, generator_dir):
+    same = ["--styles_dir", str(tmp_path / "read")]
+    with pytest.raises(SystemExit):
+        make_pairs.parse_args(arguments(tmp_path / "read", generator_dir, *same))
+    with pytest.raises(SystemExit):
+        make_pairs.parse_args(arguments(tmp_path / "new", generator_dir, *same, "--mixed_share", "0.5"))
+
+
+@pytest.mark.slow
 def test_two_processes_and_resuming_write_identical_files(tmp_path, generator_dir):
     options = ["--num_pairs", "502", "--num_processes", "2", "--batch_size", "50"]  # one full shard, and two pairs
     args = make_pairs.parse_args(arguments(tmp_path, generator_dir, *options))

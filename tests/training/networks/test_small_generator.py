@@ -68,6 +68,22 @@ def test_fitting_brings_it_closer(generator, tmp_path, capsys, monkeypatch):
     small = SmallSynthesis.from_file(tmp_path / "small", generator)
     assert small.image_size == 32 and not any(weight.requires_grad for weight in small.parameters())
 
+    # On from there, with faces of mixed styles.
+    images, ws = sample_pairs(generator, list(range(12)), mixed_share=1.0)
+    (tmp_path / "mixed").mkdir()
+    write_shard(tmp_path / "mixed", 0, images, ws, list(range(12)))
+    flags = ["--pairs_dir", tmp_path / "mixed", tmp_path / "pairs", *flags[2:], "--start_from", tmp_path / "small"]
+    fit_small_generator.main(fit_small_generator.parse_args([*map(str, flags), "--output", str(tmp_path / "more")]))
+    before, after, _ = (float(line.split()[-1]) for line in capsys.readouterr().out.strip().splitlines()[-3:])
+    untouched = SmallSynthesis(generator, 16)
+    with torch.no_grad():
+        shown = F.adaptive_avg_pool2d(PairStore([tmp_path / "mixed"])[0][0], 32)
+        assert (small(ws[:1]) - shown).square().mean() < (untouched(ws[:1]) - shown).square().mean()
+    assert after < before
+    wrong = fit_small_generator.parse_args([*map(str, flags), "--size", "8", "--output", str(tmp_path / "more")])
+    with pytest.raises(ValueError, match="small has size 16, expected --size 8"):
+        fit_small_generator.main(wrong)
+
 
 def test_what_cannot_be_drawn_small_is_refused(generator, tmp_path):
     with pytest.raises(ValueError, match="size is 48, expected one of 8, 16, 32, 64"):
