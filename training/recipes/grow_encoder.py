@@ -2,6 +2,7 @@
 
     python training/recipes/grow_encoder.py sketch --stage_depths 3 4 3 --output_dir grown
     python training/recipes/grow_encoder.py inversion --fine_widths 32 48 64 --output_dir grown
+    python training/recipes/grow_encoder.py inversion --residual --fine_widths 32 48 64 --output_dir grown
 
 The new residual blocks end each stage and add nothing at first (Net2Net, Chen et al. 2016, arXiv 1511.05641): the last
 normalisation of each begins at zero, from where it learns (Goyal et al. 2017, arXiv 1706.02677, section 5.1). A fine
@@ -19,7 +20,7 @@ from torch import nn
 from psp_hub.encoder import PSPEncoder
 from psp_hub.model import load_model
 from psp_hub.trunk import ResidualBlock
-from training.settings.flags import parse, refuse
+from training.settings.flags import Switch, parse, refuse
 
 
 def last_normalisation(block: ResidualBlock) -> nn.BatchNorm2d:
@@ -55,6 +56,18 @@ def grow(encoder: PSPEncoder, stage_depths: Sequence[int] = (), fine_widths: Seq
     return grown.train(encoder.training)
 
 
+def grow_residual(encoder: PSPEncoder, *sizes: Sequence[int]) -> PSPEncoder:
+    """The same for the encoder of all passes after the first, which has to be there; see `grow`."""
+    if encoder.residual_encoder is None:
+        raise ValueError("the model has no residual encoder, expected one that looks again")
+    grown = grow(encoder.residual_encoder, *sizes)
+    own = {name: grown.config[name] for name in (*encoder.config.residual, "stage_depths", "fine_widths")}
+    new = PSPEncoder.from_config(encoder.config, residual=own).to(encoder.dtype)
+    state = {f"residual_encoder.{name}": weight for name, weight in grown.state_dict().items()}
+    new.load_state_dict(encoder.state_dict() | state)
+    return new.train(encoder.training)
+
+
 @dataclass(frozen=True)
 class GrowthSettings:
     """The model, and how deep its encoder becomes."""
@@ -67,6 +80,8 @@ class GrowthSettings:
     """residual blocks of each stage; by default as many as it has"""
     fine_widths: tuple[int, ...] = ()
     """channels of a fine stem's convolutions, one for each halving of the stem's stride; by default none is added"""
+    residual: Switch = False
+    """grow the encoder of the passes after the first"""
 
 
 def parse_args(words: list[str] | None = None) -> GrowthSettings:
@@ -76,7 +91,8 @@ def parse_args(words: list[str] | None = None) -> GrowthSettings:
 def main(settings: GrowthSettings) -> None:
     try:
         model = load_model(settings.model)
-        model.encoder = grow(model.encoder, settings.stage_depths, settings.fine_widths)
+        change = grow_residual if settings.residual else grow
+        model.encoder = change(model.encoder, settings.stage_depths, settings.fine_widths)
     except ValueError as error:
         refuse(error)
     model.save_pretrained(settings.output_dir)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from psp_hub.model import PSPModel
-from training.recipes.grow_encoder import grow, main, parse_args
+from training.recipes.grow_encoder import grow, grow_residual, main, parse_args
 
 
 @pytest.fixture
@@ -78,3 +78,19 @@ def test_what_cannot_be_grown(model_dir, tmp_path, capsys):
             main(parse_args([*map(str, arguments), "--output_dir", str(tmp_path / "grown")]))
         assert message in capsys.readouterr().err
         assert not (tmp_path / "grown").exists()
+
+
+def test_the_residual_encoder_grows_alone(make_encoder, x):
+    encoder = make_encoder(in_channels=3, residual=True).eval()
+    halvings = encoder.residual_encoder.config.stem_stride.bit_length() - 1
+    grown = grow_residual(encoder, (), (16,) * halvings)
+    assert not grown.training and grown.residual_encoder.trunk.fine_stem is not None
+    assert grown.trunk.fine_stem is None and not grown.config.fine_widths
+    pictures, seen = x.expand(-1, 3, -1, -1), torch.cat([x] * 6, dim=1)
+    assert torch.equal(grown(pictures), encoder(pictures)) and torch.equal(grown(seen), encoder(seen))
+    again = type(grown).from_config(grown.config)
+    again.load_state_dict(grown.state_dict())
+    deeper = grow_residual(grown, [depth + 1 for depth in grown.residual_encoder.config.stage_depths], ())
+    assert torch.equal(deeper(seen), encoder(seen)) and deeper.residual_encoder.trunk.fine_stem is not None
+    with pytest.raises(ValueError, match="no residual encoder, expected one that looks again"):
+        grow_residual(make_encoder(), (), (16,) * halvings)
