@@ -144,7 +144,9 @@ class PSPEncoder(Component):
         )
         self.residual_encoder: PSPEncoder | None = None
         if residual is not None:
-            self.residual_encoder = PSPEncoder(in_channels + FACE_CHANNELS, num_ws, w_dim, **residual)
+            # By name: to diffusers, what is given by position is a default, which `from_config` leaves out.
+            channels = in_channels + FACE_CHANNELS
+            self.residual_encoder = PSPEncoder(in_channels=channels, num_ws=num_ws, w_dim=w_dim, **residual)
         fine, medium, coarse = stage_widths[-3:]
         self.heads: nn.Module
         if head in ("w", "naive_w_plus"):
