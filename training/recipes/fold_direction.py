@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from psp_hub.config import ENCODER_SIZE
 from psp_hub.directions import Direction, load_directions
 from psp_hub.encoder import PSPEncoder
 from psp_hub.latents import GROUP_STARTS, style_indices
@@ -117,7 +118,8 @@ def main(settings: FoldSettings) -> None:
         if len(direction.groups) != 1:
             raise ValueError(f"{direction.name} moves {' and '.join(direction.groups)} styles, expected one group")
         pairs = PairStore(settings.pairs_dir)
-        config = replace(model.config, task=settings.task or model.config.task, num_passes=1)
+        task = settings.task or model.config.task
+        config = replace(model.config, task=task, num_passes=1, face_size=ENCODER_SIZE)
         get_task(config.task)
     except ValueError as error:
         refuse(error)

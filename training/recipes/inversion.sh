@@ -106,9 +106,26 @@ train --output_dir "$out/residual-2" --pretrained_model_name_or_path "$out/joine
 train --output_dir "$out/residual-3" --pretrained_model_name_or_path "$out/residual-2/model" "${more[@]}" "${look[@]}" \
     --optimizer soap --blended_photos 0.4 --id_weight 0.5 --learning_rate 8e-4 --lr_warmup_steps 20 \
     --max_train_steps 600 --ema_decay 0.99
-# The starter: both, with a smaller layer for the base style, so that they fit into 24 MiB.
+# Both, with a smaller layer for the base style, so that they fit into 24 MiB.
 join inversion-9 residual-3 inversion-joined --base_rank 192
 
-python training/evaluate.py "$out/inversion-joined/model" "$faces" --recogniser "$recogniser" --passes 1 2 3 \
+# A small copy that is right about what this model answers, too, and a finer eye for the second look.
+answered=$out/inversion-joined/model drawn=$out/drawn-photos finer=$out/small-64-drawn.safetensors
+python training/recipes/distil_pairs.py --faces_dir "$more_photos" --model "$answered" --share 1 --copies 2 \
+    --output_dir "$out/read-photos"
+python training/recipes/make_pairs.py --styles_dir "$out/read-photos" --num_pairs 1000 --preview --output_dir "$drawn"
+if [ ! -f "$finer" ]; then
+    python training/recipes/fit_small_generator.py --pairs_dir "$drawn" "$drawn" "$drawn" "$out/turned-pairs" \
+        --size 64 --steps 220 --start_from "$small" --output "$finer"
+fi
+if [ ! -d "$out/residual-finer" ]; then
+    python training/recipes/grow_encoder.py "$answered" --residual --fine_widths 32 48 64 \
+        --output_dir "$out/residual-finer"
+fi
+train --output_dir "$out/residual-4" --pretrained_model_name_or_path "$out/residual-finer" "${more[@]}" "${look[@]}" \
+    "${soap[@]}" --decode_net "$finer" --blended_photos 0.5 --l2_face_strength 2 --id_weight 0.7 --train_batch_size 24 \
+    --learning_rate 7e-4 --lr_warmup_steps 12 --max_train_steps 190 --ema_decay 0.98
+
+python training/evaluate.py "$out/residual-4/model" "$faces" --recogniser "$recogniser" --passes 1 2 3 \
     --refinement_steps 40 --other_models "$out/w-only/model" --optimization_steps 100 --optimization_spaces w+ \
     --num_optimized 10 --output_dir "$out/inversion-report"
