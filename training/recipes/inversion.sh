@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the starter for photos again, in nine runs, and a residual encoder in three; some twelve hours on one core
+# Train the starter for photos again, in nine runs, and a residual encoder in four; some thirteen hours on one core
 # of a laptop.
 #
 # Run it from the root of a checkout, with the package and its [training] extra installed. It can be stopped and run
