@@ -84,12 +84,17 @@ def sample_pairs(
     return draw_styles(generator, w, preview, small), w
 
 
+def all_ws(w: Tensor, num_ws: int) -> Tensor:
+    """Styles [N, num_ws, w_dim] of faces w [N, w_dim], or of such styles themselves."""
+    return w if w.ndim == 3 else w[:, None].expand(-1, num_ws, -1)
+
+
 @torch.no_grad()
 def draw_styles(
     generator: Generator, w: Tensor, preview: bool = False, small: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
     """Pictures [N, 3, 256, 256] in [-1, 1] of w [N, w_dim] or [N, num_ws, w_dim]; the rest as in `sample_pairs`."""
-    ws = (w if w.ndim == 3 else w[:, None].expand(-1, generator.num_ws, -1)).to(generator.w_avg.dtype)
+    ws = all_ws(w, generator.num_ws).to(generator.w_avg.dtype)
     if small is not None:
         images = small(ws)
     elif not preview:

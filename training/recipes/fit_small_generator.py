@@ -23,18 +23,13 @@ from tqdm import tqdm
 from psp_hub.generators import load_generator
 from psp_hub.generators.base import Generator
 from psp_hub.precision import quick_autocast
-from training.data.pairs import PairStore
+from training.data.pairs import PairStore, all_ws
 from training.memory import keep_freed_memory
 from training.networks.small_generator import SmallSynthesis
 from training.settings.flags import Folders, OrNone, parse
 
 HELD_OUT, TIMED = 64, 5
 STEPS, BATCH_SIZE, LEARNING_RATE = 400, 8, 2e-4
-
-
-def all_ws(w: Tensor, num_ws: int) -> Tensor:
-    """Styles [N, num_ws, w_dim] of faces w [N, w_dim], or of such styles themselves."""
-    return w if w.ndim == 3 else w[:, None].expand(-1, num_ws, -1)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from psp_hub.latents import GROUP_STARTS, style_indices
 from psp_hub.model import PSPModel, load_model
 from psp_hub.precision import quick_autocast
 from psp_hub.tasks import get_task
-from training.data.pairs import PairStore
+from training.data.pairs import PairStore, all_ws
 from training.memory import keep_freed_memory
 from training.run.start import without_residual
 from training.settings.flags import Folders, OrNone, parse_checked, refuse
@@ -76,7 +76,7 @@ def read_pairs(
     for images, w in tqdm(DataLoader(pairs, BATCH_SIZE), desc="reading pairs", unit="batch"):
         with quick_autocast("cpu"):
             answers = encoder(images).float() + w_avg  # [N, num_ws, w_dim]
-        ws = w if w.ndim == 3 else w[:, None].expand_as(answers)
+        ws = all_ws(w, encoder.config.num_ws)
         steps.append(((ws - answers)[:, styles] * vector).sum(dim=(1, 2)) / vector.square().sum())
     hook.remove()
     return torch.cat(found), torch.cat(steps)

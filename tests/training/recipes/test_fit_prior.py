@@ -9,6 +9,7 @@ from psp_hub.config import PSPConfig
 from psp_hub.encoder import PSP, PSPEncoder
 from psp_hub.heads import StylePrior
 from psp_hub.model import PSPModel
+from psp_hub.precision import quick_autocast
 from training.data.pairs import sample_pairs, sample_w, write_shard
 from training.losses.w_error import WError
 from training.recipes import fit_prior
@@ -158,7 +159,7 @@ def test_the_command(model_dir, tmp_path, capsys, options):
     data, error, bases = fit_prior.load_examples(args, model), WError(generator), []
     model.encoder.heads.base.register_forward_hook(lambda module, inputs, output: bases.append(output.float()))
     keys = [(epoch, i) for epoch in range(2 if options else 1) for i in range(30, 40)]
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), quick_autocast("cpu"):
         model.encoder(torch.stack([item["input"] for item in data.__getitems__(keys)]))
     truth = torch.stack([data.parts[0].store[i][1] for _, i in keys])
     found = relative_error(bases[0] / error.w_std, (truth - error.w_avg) / error.w_std)
