@@ -14,6 +14,7 @@ from psp_hub.face_parser import FaceParser
 from psp_hub.generators import load_generator
 from psp_hub.images.face_classes import CLASS_NAMES
 from psp_hub.latents import style_indices
+from psp_hub.precision import quick_dtype
 from training.data.pairs import PairStore, sample_pairs, write_shard, write_tar
 from training.recipes import draw_directions, find_directions
 from training.recipes.find_directions import Wanted, without_components
@@ -345,7 +346,7 @@ def test_the_programs_find_a_planted_direction_and_draw_it(planted_store, genera
 @pytest.mark.slow
 def test_faces_smile_turn_and_put_on_glasses(default_generator):
     """What ships does what its name says, as far as the parser sees."""
-    generator, known = nn.Module.to(default_generator, torch.bfloat16), load_directions()
+    generator, known = nn.Module.to(default_generator, quick_dtype("cpu")), load_directions()
     names = {"smile": "smile", "turn": "yaw", "glasses": "glasses"}
     chosen = [known[name] for name in names]
     moved = find_directions.measure_moved(generator, FaceParser.from_starter(), chosen, num_faces=8, seed=500)
