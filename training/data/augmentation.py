@@ -1,9 +1,10 @@
 """Changes of photos before their source is made, so that input and target stay together.
 
-Pairs whose w is known stay as they are, for another picture would have another w; or they change, and lose their w.
+Stored sources move with them, and keep their light. Pairs whose w is known stay as they are, for another picture would
+have another w; or they change, and lose their w.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.blending import blend
+from training.data.blending import Blend
 from training.data.labelled_photos import flip_labels
 from training.strokes import Facts
 
@@ -31,6 +32,7 @@ class Target:
         identity: recognition vector [D], if known.
         hint: what the source is made with, see `training.data.sources`.
         source: the input [C, 256, 256], if it is stored rather than made.
+        said: the attributes that the input shows, 0, 1 or NaN (not known), [A], if any is known.
     """
 
     image: Tensor
@@ -38,6 +40,7 @@ class Target:
     identity: Tensor | None = None
     hint: Tensor | Facts | None = None
     source: Tensor | None = None
+    said: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,10 @@ class Augmentation:
     Args:
         random_flip: mirror every second one, with its stored source.
         color_jitter: strength of the changes of colour and light, 0 (none) to 1.
-        frame_jitter: how inexactly the face is framed, 0 (as it is) to 1; not where a source or hint is stored.
+        frame_jitter: how inexactly the face is framed, 0 (as it is) to 1; not where a hint is stored.
         shape_jitter: how much the face changes its shape, 0 (none) to 1, so that it is somebody else's; as above.
-        blended_photos: share of those that get features of another one, see `training.data.blending`; as above.
+        blended_photos: share of those that get features of another one, see `training.data.blending`; as above, and
+            not where it is known who is shown.
         relit_pairs: share of the generated faces that get other colours and light, and lose their w.
     """
 
@@ -61,14 +65,14 @@ class Augmentation:
     blended_photos: float = 0.0
 
     def blended(
-        self, target: Target, draw_others: Callable[[np.random.Generator], list[Tensor]], rng: np.random.Generator
+        self, target: Target, draw_others: Callable[[np.random.Generator], list[Target]], rng: np.random.Generator
     ) -> Target:
         """The photo, or by chance one with features of others, which are drawn; before all else is changed."""
-        stored = any(part is not None for part in (target.w, target.identity, target.hint, target.source))
+        stored = any(part is not None for part in (target.w, target.identity, target.hint))
         if not self.blended_photos or stored or rng.random() >= self.blended_photos:
             return target
         others = draw_others(rng)
-        return replace(target, image=blend(target.image, others, rng)) if others else target
+        return blended_target(target, others, rng) if others else target
 
     def __call__(self, target: Target, rng: np.random.Generator) -> Target:
         if target.w is not None:
@@ -78,18 +82,39 @@ class Augmentation:
             return self.reshaped(target, rng)
         if self.random_flip and rng.random() < 0.5:
             target = mirrored(target)
-        if self.frame_jitter and target.source is None and target.hint is None:
-            target = replace(target, image=reframe(target.image, rng, self.frame_jitter))
+        if self.frame_jitter and target.hint is None:
+            target = moved(target, lambda pixels: reframe(pixels, rng, self.frame_jitter))
         target = self.reshaped(target, rng)
         if self.color_jitter:
             target = replace(target, image=relight(target.image, rng, self.color_jitter))
         return target
 
     def reshaped(self, target: Target, rng: np.random.Generator) -> Target:
-        """The face in another shape, where nothing is stored that belongs to this one."""
-        if not self.shape_jitter or target.source is not None or target.hint is not None:
+        """The face in another shape, where nothing is stored that belongs to this one alone."""
+        if not self.shape_jitter or target.hint is not None:
             return target
-        return replace(target, image=reshape(target.image, rng, self.shape_jitter))
+        return moved(target, lambda pixels: reshape(pixels, rng, self.shape_jitter))
+
+
+def moved(target: Target, move: Callable[[Tensor], Tensor]) -> Target:
+    """Picture and stored source under one change of place.
+
+    Args:
+        move: of [C, H, W], the same for each channel.
+    """
+    if target.source is None:
+        return replace(target, image=move(target.image))
+    image, source = move(torch.cat([target.image, target.source])).split([len(target.image), len(target.source)])
+    return replace(target, image=image, source=source)
+
+
+def blended_target(target: Target, others: Sequence[Target], rng: np.random.Generator) -> Target:
+    """A picture, and its stored source with it, with features of another one. What it shows is not known any more."""
+    blend = Blend.draw(target.image, [other.image for other in others], rng)
+    other, source = others[blend.other], target.source
+    if source is not None and other.source is not None:
+        source = blend.of_sources(source, other.source)
+    return replace(target, image=blend.of_images(target.image, other.image), source=source, said=None)
 
 
 def mirrored(target: Target) -> Target:

@@ -5,6 +5,7 @@ fit into the head of another, in the colours of that.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,22 +20,48 @@ MIDDLE = 0.58  # where upper and lower features meet, in parts of the side: on t
 COMPARED = 16  # pixels a side, when faces are compared
 
 
-def blend(image: Tensor, others: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
-    """The picture with features of another one.
+@dataclass(frozen=True)
+class Blend:
+    """Which features of whom one picture gets.
 
     Args:
-        image: [3, size, size] in [-1, 1], an aligned face.
-        others: pictures of that shape, of which the one whose features lie most alike is taken, as it is or mirrored.
-
-    Returns:
-        [3, size, size].
+        other: number of the other picture.
+        is_mirrored: whether its mirror image is taken.
+        mask: where its features go, [size, size], 0 to 1.
+        share: how much of them, 0 to 1.
     """
-    size = image.shape[-1]
-    mask = part_mask(size, "all")
-    candidates = [candidate for other in others for candidate in (other, other.flip(-1))]
-    other = min(candidates, key=lambda candidate: difference(image, candidate, mask))
-    mask = part_mask(size, PARTS[rng.integers(len(PARTS))]) * rng.uniform(LEAST, 1)
-    return torch.lerp(image, in_colours_of(other, image, mask), mask).clamp(-1, 1)
+
+    other: int
+    is_mirrored: bool
+    mask: Tensor
+    share: float
+
+    @classmethod
+    def draw(cls, image: Tensor, others: Sequence[Tensor], rng: np.random.Generator) -> "Blend":
+        """Any features of the picture whose features lie most alike, as it is or mirrored.
+
+        Args:
+            image: [3, size, size] in [-1, 1], an aligned face.
+            others: pictures of that shape.
+        """
+        size = image.shape[-1]
+        mask = part_mask(size, "all")
+        ways = [(i, is_mirrored) for i in range(len(others)) for is_mirrored in (False, True)]
+        other, is_mirrored = min(ways, key=lambda way: difference(image, turned(others[way[0]], way[1]), mask))
+        return cls(other, is_mirrored, part_mask(size, PARTS[rng.integers(len(PARTS))]), rng.uniform(LEAST, 1))
+
+    def of_images(self, image: Tensor, other: Tensor) -> Tensor:
+        """The picture [3, size, size] with features of the other one, in its own colours."""
+        mask, other = self.mask * self.share, turned(other, self.is_mirrored)
+        return torch.lerp(image, in_colours_of(other, image, mask), mask).clamp(-1, 1)
+
+    def of_sources(self, source: Tensor, other: Tensor) -> Tensor:
+        """The same of what they are drawn after, [C, size, size]: wholly, for half of a line belongs to nobody."""
+        return torch.lerp(source, turned(other, self.is_mirrored), self.mask)
+
+
+def turned(picture: Tensor, is_mirrored: bool) -> Tensor:
+    return picture.flip(-1) if is_mirrored else picture
 
 
 def part_mask(size: int, part: str) -> Tensor:

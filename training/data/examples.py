@@ -78,6 +78,7 @@ class Photos:
         input_kind: of the task: how sources are read. Label maps are hints, for they are painted anew.
         hints: line art or label maps of the targets, by their position.
         identity: recognition vectors [number of rows, D].
+        said: what the inputs show, [number of rows, A], see `Target`.
         repeats: how often each is there, every time with a source of its own.
     """
 
@@ -90,9 +91,10 @@ class Photos:
         hints: Hints = no_hints,
         identity: Tensor | None = None,
         repeats: int = 1,
+        said: Tensor | None = None,
     ):
         self.targets, self.rows, self.sources, self.input_kind = targets, rows, sources, input_kind
-        self.hints, self.identity, self.repeats = hints, identity, repeats
+        self.hints, self.identity, self.repeats, self.said = hints, identity, repeats, said
 
     def __len__(self) -> int:
         return len(self.rows) * self.repeats
@@ -110,7 +112,8 @@ class Photos:
             if self.input_kind == "labels":
                 hint, stored = stored, None
         identity = None if self.identity is None else self.identity[row]
-        return Target(image, None, identity, hint, stored)
+        said = None if self.said is None or self.said[row].isnan().all() else self.said[row]
+        return Target(image, None, identity, hint, stored, said)
 
     def name(self, i: int) -> str:
         return self.targets.name(self.rows[i % len(self.rows)][0])
@@ -176,7 +179,8 @@ class Examples(Dataset):
         """Returns input [C, 256, 256] (what the encoder takes), image [3, 256, 256] in [-1, 1] (the target), w [w_dim]
         (zero if unknown; [num_ws, w_dim] if some pairs have mixed styles), has_w [], for inputs that are label maps
         the one before it was painted, labels [256, 256], and, if any part has it, identity [D] (zero if unknown) and
-        said [A] (the attributes that a stroke drawing shows, 0 or 1, NaN where it says nothing)."""
+        said [A] (the attributes that the input shows, 0 or 1, NaN where it says nothing) and is_symbols [] (it is
+        written as strokes)."""
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: list[Key]) -> list[dict[str, Tensor]]:
@@ -189,13 +193,13 @@ class Examples(Dataset):
                 targets |= zip(wanted, part.get_many([places[place][1] for place in wanted]), strict=True)
         return [self.make(key, targets[place]) for place, key in enumerate(keys)]
 
-    def draw_others(self, i: int, rng: np.random.Generator) -> list[Tensor]:
-        """Other pictures of the part that example i is of, some of them, none held out; [3, 256, 256] each."""
+    def draw_others(self, i: int, rng: np.random.Generator) -> list[Target]:
+        """Other pictures of the part that example i is of, some of them, none held out."""
         number, own = self.locate(i)
         part, start = self.parts[number], self.starts[number]
         drawn = rng.integers(len(part), size=OTHERS).tolist()
         others = [j for j in drawn if part.name(j) != part.name(own) and start + j not in self.unchanged]
-        return [target.image for target in part.get_many(others)]
+        return part.get_many(others)
 
     def make(self, key: Key, target: Target) -> dict[str, Tensor]:
         """One item."""
@@ -213,8 +217,10 @@ class Examples(Dataset):
         if self.task.source == "labels":
             item["labels"] = target.hint
         if self.says_attributes:
-            says = isinstance(target.hint, Facts)
-            item["said"] = torch.from_numpy(target.hint.attributes) if says else self.nothing_said
+            is_symbols = isinstance(target.hint, Facts)
+            said = torch.from_numpy(target.hint.attributes) if is_symbols else target.said
+            item["said"] = self.nothing_said if said is None else said
+            item["is_symbols"] = torch.tensor(is_symbols)
         if self.identity_dim is not None:
             known = target.identity is not None
             item["identity"] = target.identity if known else torch.zeros(self.identity_dim)

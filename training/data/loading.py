@@ -10,6 +10,7 @@ from training.data.batches import LineArt
 from training.data.examples import Examples, Key, Pairs, Part, Photos
 from training.data.painted_maps import LabelMaps
 from training.data.parts import load_columns, load_faces, load_folders, load_pairs, load_validation
+from training.data.photo_attributes import read_photo_attributes
 from training.data.stroke_pairs import StrokePairs
 from training.settings.data import DataSettings
 from training.settings.run import TrainingSettings
@@ -92,6 +93,8 @@ def load_parts(
         loaded["photos"] = load_folders(photos.target_dir, photos.source_dir, task, photos.skip_broken, hints)
     if "photos" in loaded:
         loaded["photos"][0].repeats = photos.photo_repeats
+    if photos.photo_attributes:
+        loaded["photos"][0].said = read_photo_attributes(photos.photo_attributes, loaded["photos"][0])
     if held_out.validation_split:
         loaded["validation"] = load_columns(photos, task, held_out.validation_split)
     elif held_out.validation_dir:

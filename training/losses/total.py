@@ -152,7 +152,8 @@ class TrainingLosses(Frozen):
             batch: `input` [N, C, 256, 256]; `image` [N, 3, 256, 256] in [-1, 1], the target of image losses; `w`
                 [N, w_dim] or [N, num_ws, w_dim], the target of the w error, where `has_w` [N] (everywhere without
                 it); `identity` [N, D], the recognition vectors of those without w, zero where unknown; `labels`
-                [N, 256, 256], the target of the layout; `said` [N, A], the attributes that the input shows.
+                [N, 256, 256], the target of the layout; `said` [N, A], the attributes that the input shows;
+                `is_symbols` [N], whether it shows nobody, for it is written as strokes.
 
         Returns:
             Weighted sum [] and, detached, what it is made of: `loss/<name>` before weighting, and `id_improve`.
@@ -174,12 +175,12 @@ class TrainingLosses(Frozen):
         With a `decode_batch_size`, each slice of the batch is drawn, compared and followed back to the styles before
         the next one. Image losses are means over the batch, so that values and gradients of the slices add up.
 
-        Inputs that say something of attributes are left out: they are drawings in symbols, which do not show this
-        picture's person, and often ask for another face than the picture has.
+        Drawings in symbols are left out: they do not show this picture's person, and often ask for another face than
+        the picture has.
         """
-        batch = {name: batch[name] for name in ("input", "image", "said") if name in batch}
-        if "said" in batch:
-            shown = batch.pop("said").isnan().all(dim=1)  # [N]
+        batch = {name: batch[name] for name in ("input", "image", "is_symbols") if name in batch}
+        if "is_symbols" in batch:
+            shown = ~batch.pop("is_symbols")  # [N]
             count = shown.sum()
             delta, batch = delta[shown], {name: value[shown] for name, value in batch.items()}
             share = count / process_mean(count.float()).clamp(min=1)

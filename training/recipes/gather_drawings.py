@@ -3,9 +3,11 @@
     python training/recipes/gather_drawings.py --drawings_dir fs2k --faces_dir photos --output_dir gathered
 
 Of the drawings by artists, those that measure stay out; of each photo, some drawings are made. Written:
-`drawings/NAME` and `photos/NAME`, of the same names, suffixes apart.
+`drawings/NAME` and `photos/NAME`, of the same names, suffixes apart; and `attributes.jsonl`, what is known of the
+photos that artists drew, as train.py's --photo_attributes wants it.
 """
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +57,9 @@ def as_picture(drawing: Tensor) -> Image.Image:
     return Image.fromarray((drawing[0] * 255).round().byte().numpy())
 
 
-def gather_artists(folder: Path, drawings: Path, photos: Path) -> None:
-    """Copy the pairs that training may see."""
+def gather_artists(folder: Path, drawings: Path, photos: Path) -> list[dict[str, object]]:
+    """Copy the pairs that training may see, and tell what they show: no hair may also mean a hat."""
+    lines: list[dict[str, object]] = []
     for pair in Artists(folder):
         if pair.measures:
             continue
@@ -65,6 +68,9 @@ def gather_artists(folder: Path, drawings: Path, photos: Path) -> None:
         ):
             path = pictures.paths[position]
             shutil.copy(path, target / f"artist-{pair.name}{path.suffix}")
+        shows = {name: int(is_shown) for name, is_shown in pair.shows.items() if name != "bald" or not is_shown}
+        lines.append({"name": f"artist-{pair.name}", **shows})
+    return lines
 
 
 def gather_photos(settings: GatherSettings, drawings: Path, photos: Path) -> None:
@@ -85,7 +91,9 @@ def main(settings: GatherSettings) -> None:
     for folder in (drawings, photos):
         folder.mkdir(parents=True)
     if settings.drawings_dir:
-        gather_artists(settings.drawings_dir, drawings, photos)
+        lines = gather_artists(settings.drawings_dir, drawings, photos)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (settings.output_dir / "attributes.jsonl").write_text(text, encoding="utf-8")
     if settings.faces_dir:
         gather_photos(settings, drawings, photos)
 

@@ -66,6 +66,8 @@ class PhotoSettings:
     """what goes in; by default made from --image_column"""
     cache_dir: OrNone[Path] = None
     """of the `datasets` library"""
+    photo_attributes: OrNone[Path] = None
+    """lines of JSON: the name of a photo of --target_dir, and what it shows ("woman": 1, "glasses": 0 ...)"""
     skip_broken: Switch = False
     """leave out pictures that cannot be read"""
 
@@ -77,6 +79,8 @@ class PhotoSettings:
             raise ValueError("--source_dir needs --target_dir")
         if self.source_column and not self.dataset_name:
             raise ValueError("--source_column needs --dataset_name")
+        if self.photo_attributes and not self.target_dir:
+            raise ValueError("--photo_attributes needs --target_dir")
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,7 @@ class DataSettings:
         for name, value in repeats.items():
             if value < 1:
                 raise ValueError(f"--{name} is {value}, expected 1 or more")
-        for name in ("color_jitter", "frame_jitter", "shape_jitter", "blended_photos"):
-            if getattr(self.augmentation, name) and (photos.source_dir or photos.source_column):
-                raise ValueError(f"--{name} is for sources made from their targets: stored ones stay as they are")
+        if self.augmentation.color_jitter and (photos.source_dir or photos.source_column):
+            raise ValueError("--color_jitter is for sources made from their targets: stored ones keep their colours")
+        if photos.photo_attributes and not pairs.attributes:
+            raise ValueError("--photo_attributes needs --attributes: heads that read them from an answer")

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.blending import PARTS, blend, difference, in_colours_of, part_mask
+from training.data.blending import PARTS, Blend, difference, in_colours_of, part_mask
 
 
 def pictures(count: int) -> list[torch.Tensor]:
     rng = torch.Generator().manual_seed(count)
     coarse = torch.rand(count, 3, 8, 8, generator=rng) * 2 - 1
     return list(torch.nn.functional.interpolate(coarse, size=64, mode="bilinear"))
+
+
+def blend(image: torch.Tensor, others: list[torch.Tensor], rng: np.random.Generator) -> torch.Tensor:
+    chosen = Blend.draw(image, others, rng)
+    return chosen.of_images(image, others[chosen.other])
 
 
 def test_what_is_not_a_feature_stays_as_it_is():
@@ -48,3 +53,13 @@ def test_colours():
         for statistic in (np.average, lambda x, weights: np.cov(x, aweights=weights)):
             values = [statistic(picture[channel].flatten().numpy(), weights=weights) for picture in (result, image)]
             assert values[0] == pytest.approx(values[1], abs=1e-4)
+
+
+def test_lines_come_from_the_same_face_wholly():
+    """Where the mask is 1, the drawing is the other one's, mirrored as its photo; where it is 0, its own."""
+    image, other = pictures(2)
+    chosen = Blend.draw(image, [image * -1, other.flip(-1), image.flip(-1)], np.random.default_rng(2))
+    assert (chosen.other, chosen.is_mirrored) == (2, True)
+    drawing, theirs = torch.zeros(1, 64, 64), torch.linspace(0, 1, 64).expand(1, 64, 64)
+    mixed = chosen.of_sources(drawing, theirs)
+    assert torch.equal(mixed, theirs.flip(-1) * chosen.mask) and chosen.mask.max() > 0.9

@@ -303,15 +303,42 @@ def test_another_shape():
         assert (moved[:2] - image[:2, 8:-8, 8:-8].add(1).mul(32)).abs().max() < 0.12 * 64
 
 
-def test_shapes_of_photos_and_relit_pairs_change_and_stored_sources_stay(store, photos):
-    """Where the input is stored, another target would not belong to it."""
+def test_shapes_of_photos_and_relit_pairs_change(store, photos):
     changes = Augmentation(color_jitter=0.5, relit_pairs=1.0, shape_jitter=0.6)
     plain = Augmentation(color_jitter=0.5, relit_pairs=1.0)
     for part in (Pairs(store), photos):
         one, other = (Examples([part], TASKS["inversion"], 0, 32, way)[0, 1] for way in (changes, plain))
         assert torch.equal(one["input"], one["image"]) and not torch.allclose(one["image"], other["image"], atol=0.05)
-    target = Target(torch.rand(3, 64, 64), source=torch.rand(1, 64, 64))
-    assert Augmentation(shape_jitter=1.0)(target, np.random.default_rng(0)) is target
+    target = Target(torch.rand(3, 64, 64), hint=torch.rand(1, 64, 64))  # lines that belong to this picture alone
+    assert Augmentation(shape_jitter=1.0, frame_jitter=1.0)(target, np.random.default_rng(0)) is target
+
+
+@pytest.mark.parametrize("changes", [{"frame_jitter": 1.0}, {"shape_jitter": 0.7}, {"random_flip": True}])
+def test_stored_sources_move_with_their_targets(changes):
+    """What was at one place of both still is."""
+    image = torch.rand(3, 64, 64) * 2 - 1
+    target = Target(image, source=image[1:2], said=torch.tensor([1.0]))
+    for seed in range(4):
+        changed = Augmentation(**changes)(target, np.random.default_rng(seed))
+        torch.testing.assert_close(changed.source, changed.image[1:2])
+        assert changed.said is target.said and changed.source.shape == (1, 64, 64)
+    assert not changed.image.equal(image)
+
+
+def test_stored_sources_get_the_features_that_their_targets_get():
+    """A face and its lines with the eyes, the mouth or all features of another one, and nothing known of it."""
+    grey = torch.nn.functional.interpolate(torch.rand(2, 1, 8, 8), size=64, mode="bilinear")
+    one, other = (Target(face.expand(3, 64, 64), source=face, said=torch.ones(1)) for face in grey)
+    changes = Augmentation(blended_photos=1.0)
+    for seed in range(6):
+        changed = changes.blended(one, lambda _: [other], np.random.default_rng(seed))
+        moves = [
+            (new - old).abs().amax(dim=0) for new, old in ((changed.image, one.image), (changed.source, one.source))
+        ]
+        assert changed.said is None and min(move.max() for move in moves) > 0.1
+        assert max(move[:10].max() for move in moves) < 1e-3
+    alone = Target(one.image, source=one.source)
+    assert changes.blended(alone, lambda _: [], np.random.default_rng(0)) is alone
 
 
 def test_some_photos_get_features_of_others(faces_dir, store):
@@ -325,12 +352,12 @@ def test_some_photos_get_features_of_others(faces_dir, store):
     assert min(changed) >= len(store) and not set(changed) & set(held_out) and 5 <= len(changed) <= 15  # of 20
     assert all(blended[key]["image"].equal(blended[key]["image"]) for key in keys)
     rng = np.random.default_rng(0)
-    others = [image for _ in range(25) for image in blended.draw_others(len(store) + 1, rng)]
+    others = [target.image for _ in range(25) for target in blended.draw_others(len(store) + 1, rng)]
     shown = [plain[0, len(store) + i]["image"] for i in range(6)]
     seen = Counter(next(i for i in range(6) if shown[i].equal(other)) for other in others)
     assert set(seen) == {2, 3, 4, 5}  # neither the one that is held out nor itself
     known = Target(torch.rand(3, 64, 64), identity=torch.ones(2))
-    assert Augmentation(blended_photos=1.0).blended(known, lambda _: [torch.rand(3, 64, 64)], rng) is known
+    assert Augmentation(blended_photos=1.0).blended(known, lambda _: [Target(torch.rand(3, 64, 64))], rng) is known
 
 
 def test_sources_are_the_same_with_and_without_jitter(photos):

@@ -406,17 +406,13 @@ def test_a_few_pictures_at_a_time_give_the_same(make_losses, two, pictures):
 def test_drawings_in_symbols_are_not_compared(make_losses, two, pictures, size):
     losses = make_losses(l2=1, id=0.5)
     losses.decode_batch_size = size
-    nothing = torch.full((2, 3), float("nan"))
-    whole, parts = losses(two, {**pictures, "said": nothing})
+    whole, parts = losses(two, {**pictures, "is_symbols": torch.tensor([False, False])})
     plain, _ = losses(two, pictures)
     torch.testing.assert_close(whole, plain)
-    said = nothing.clone()
-    said[0, 1] = 1
-    loss, figures = losses(two, {**pictures, "said": said})
+    loss, figures = losses(two, {**pictures, "is_symbols": torch.tensor([True, False])})
     alone, _ = losses(two[1:], {name: value[1:] for name, value in pictures.items()})
     torch.testing.assert_close(loss, alone)
     assert reached(loss, two) == [False, True]
-    said[1, 0] = 0
-    loss, empty = losses(two, {**pictures, "said": said})
+    loss, empty = losses(two, {**pictures, "is_symbols": torch.tensor([True, True])})
     assert loss == 0 and reached(loss, two) == [False, False]
     assert {name for name in parts if name != "id_improve"} == empty.keys() and not any(empty.values())

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from training.data.folders import FolderPictures, match
+from training.data.photo_attributes import read_lines
 from training.recipes.gather_drawings import main, parse_args
 
 
@@ -19,6 +20,11 @@ def test_drawings_beside_their_photos(artists_dir, faces_dir, tmp_path):
     assert names == {"artist-1-0001", "artist-2-0002"} | made, "those that measure stay out"
     first, second = (np.asarray(Image.open(output / "drawings" / f"photo-{copy}-a.png")) for copy in (0, 1))
     assert first.shape == second.shape == (256, 256) and (first != second).mean() > 0.1
+    known = read_lines(output / "attributes.jsonl")
+    assert known.keys() == {"artist-1-0001", "artist-2-0002"}
+    assert all(
+        set(values[~values.isnan()].tolist()) <= {0, 1} and (~values.isnan()).sum() > 1 for values in known.values()
+    )
     with pytest.raises(SystemExit):  # it is there now
         main(parse_args([str(word) for word in words]))
     assert (output / "photos/photo-1-b.jpg").read_bytes() == (faces_dir / "b.jpg").read_bytes()

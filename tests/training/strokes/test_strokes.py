@@ -183,6 +183,7 @@ def test_stroke_drawings_join_the_pairs(stroke_data, pairs_dir, generator_dir):
     assert loaded.description["stroke drawings"] == 20 and len(loaded.training) == 36
     traced, written = loaded.data[0, 0], loaded.data[0, 20]
     assert traced["said"].isnan().all() and not written["said"].isnan().any()
+    assert written["is_symbols"] and not traced["is_symbols"]
     assert written["input"].shape == (1, 256, 256) and written["has_w"]
     with pytest.raises(ValueError, match="needs --pairs_dir and --label_maps_dir"):
         load("sketch", "--attributes", file)
