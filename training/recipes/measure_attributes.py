@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from psp_hub.directions import load_directions
-from psp_hub.generators import BUILTIN, load_generator
+from psp_hub.generators import load_generator
 from training.data.faces import FacePhotos
 from training.data.painted_maps import LabelMaps
 from training.data.pairs import PairStore
@@ -212,7 +212,7 @@ def main(settings: MeasurementSettings) -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
         measured = torch.tensor([measure_face(store[i][0], maps.get(store.indices[i]).numpy()) for i in pairs])
     woman = chances_of_woman(FaceRecogniser.from_file(settings.recogniser), store, settings.drawings_dir)
-    error = WError(load_generator(BUILTIN))
+    error = WError(load_generator("mobilestylegan-ffhq"))
     x = (store.w.float() - error.w_avg) / error.w_std
     direction = load_directions()["age"].vector[0]
     age = (store.w.float() - error.w_avg) @ direction / direction.square().sum()

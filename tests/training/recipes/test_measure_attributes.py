@@ -1,18 +1,29 @@
 """training.recipes.measure_attributes: what is told from pictures and maps, and the heads that learn it."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
+from psp_hub.latents import random_z
+from training.data.pairs import write_shard, write_tar
+from training.networks.attributes import AttributesFromW
 from training.recipes.measure_attributes import (
+    LOOKED_AT,
     MEASURES,
     area_under_curve,
     between,
     effects,
     find_moustaches,
     fit_head,
+    main,
     measure_face,
+    parse_args,
 )
+from training.strokes import ATTRIBUTES
 
 
 def face(beard: float) -> tuple[torch.Tensor, np.ndarray]:
@@ -62,3 +73,33 @@ def test_women_have_no_moustache():
     found = find_moustaches(x, x[:, 0], woman, x[:, 1])
     assert (found[woman > 0.7] == 0).all() and not (found[woman > 0.5] == 1).any()
     assert x[found == 1, 0].mean() > 1
+
+
+@pytest.mark.slow
+def test_from_pairs_to_heads(default_generator, portrait, artists_dir, recogniser_file, tmp_path, capsys):
+    """Glasses that the label maps have are read from w, along which they were put on."""
+    looked_at = json.loads(LOOKED_AT.read_text())
+    indices = sorted(looked_at["beard"][:20] + looked_at["none"][:60])
+    z = torch.cat([random_z(1, 512, seed=i) for i in indices])
+    with torch.no_grad():
+        w = default_generator.mapping(z)
+    has_glasses = w[:, 0] > w[:, 0].median()
+    maps = [face(0.0)[1] for _ in indices]
+    for labels, wears in zip(maps, has_glasses, strict=True):
+        labels[98:110, 80:176] = 3 if wears else 1
+    pairs, folder = tmp_path / "pairs", tmp_path / "labels"
+    pairs.mkdir()
+    folder.mkdir()
+    images = torch.stack([torch.from_numpy(np.array(portrait(256, i))) for i in range(len(indices))])
+    write_shard(pairs, 0, images.permute(0, 3, 1, 2) / 127.5 - 1, w, indices)
+    write_tar(folder / "labels-0.tar", indices, [Image.fromarray(labels) for labels in maps], None)
+    words = ["--pairs_dir", pairs, "--label_maps_dir", folder, "--drawings_dir", artists_dir]
+    words += ["--recogniser", recogniser_file, "--output", tmp_path / "attributes.safetensors"]
+    main(parse_args([str(word) for word in words]))
+    written = load_file(tmp_path / "attributes.safetensors")
+    glasses = ATTRIBUTES.index("glasses")
+    assert written["index"].tolist() == indices
+    assert written["values"][:, glasses].tolist() == has_glasses.float().tolist()
+    heads = AttributesFromW.from_file(tmp_path / "attributes.safetensors")
+    assert ((heads(w)[:, glasses] > 0) == has_glasses).float().mean() > 0.9
+    assert "glasses: 0.500 of the pairs have it" in capsys.readouterr().out
