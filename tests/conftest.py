@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from psp_hub.generators import load_generator
 from psp_hub.generators.fetch import DISTRIBUTION, ENVIRONMENT_VARIABLE, VERSION, WHEEL
 from psp_hub.generators.mobile_stylegan import MobileStyleGAN, StyledConv
 from psp_hub.layers import Modulation
+from psp_hub.tasks import TASKS
 from training.data.pairs import sample_pairs, write_shard
 from training.networks.hed import EdgeDetector
 from training.networks.mobilefacenet import FaceRecogniser
@@ -258,6 +260,14 @@ def artists_dir(portrait: Callable[[int, int], Image.Image], tmp_path_factory: p
         lines.append(json.dumps({"name": name, "gender": i % 2, "smile": i % 2, "hair": int(i == 1)}))
     (folder / "attributes.jsonl").write_text("\n".join(lines))
     return folder
+
+
+@pytest.fixture(scope="module")
+def few_refinement_steps() -> Iterator[None]:
+    """Where super-resolution refines by itself, it takes 3 steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TASKS, "super-resolution", replace(TASKS["super-resolution"], refinement_steps=3))
+        yield
 
 
 @pytest.fixture(scope="session")

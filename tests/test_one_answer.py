@@ -18,6 +18,8 @@ from psp_hub.images.preprocessing import prepare_tensor, tensor_to_images
 from psp_hub.tasks import TASKS
 from training.run.validation import GRID_SIZE, picture_grid, shrink
 
+pytestmark = pytest.mark.usefixtures("few_refinement_steps")
+
 SEED, STRENGTH = 5, 0.75
 ON_PAGE = [task for task in TASKS if task != "frontalization"]
 

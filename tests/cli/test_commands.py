@@ -180,6 +180,7 @@ def test_refined(run, models, photo, tmp_path, task, typed, options):
     assert not np.array_equal(pixels(target), pixels(model(picture).images[0]))
 
 
+@pytest.mark.usefixtures("few_refinement_steps")
 def test_what_is_small_is_refined_unless_it_is_said_otherwise(run, models, photo, tmp_path):
     model, picture = PSPModel.from_pretrained(models("super-resolution")), Image.open(photo)
     typed = ("translate", photo, "--model", models("super-resolution"), "-o")

@@ -83,6 +83,7 @@ def test_refinement_comes_closer(models, crop, gapped, task):
     assert error(painting.ws) < 0.95 * error(make(model, crop)[0])
 
 
+@pytest.mark.usefixtures("few_refinement_steps")
 def test_what_is_small_is_refined_at_once(models, handlers, crop):
     for task in ("inversion", "super-resolution"):
         steps = TASKS[task].refinement_steps

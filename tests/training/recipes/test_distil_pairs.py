@@ -1,5 +1,7 @@
 """training/recipes/distil_pairs.py: targets of pairs and photos, mixed with what a teacher reads off them."""
 
+from functools import cache
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -26,9 +28,14 @@ def run(teacher_dir, output_dir, *options):
     distil_pairs.main(args)
 
 
+@cache
+def teacher(folder):
+    return PSPModel.from_pretrained(folder).eval()
+
+
 @torch.no_grad()
 def read_by(teacher_dir, image):
-    return PSPModel.from_pretrained(teacher_dir).eval().encode(image[None])[0]  # [num_ws, w_dim]
+    return teacher(teacher_dir).encode(image[None])[0]  # [num_ws, w_dim]
 
 
 def files_of(folder):

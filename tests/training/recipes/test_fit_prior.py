@@ -58,6 +58,7 @@ def test_made_up_answers_err_as_the_real_ones(tiny_generator, error, answered):
     torch.testing.assert_close(made_up.std(0), answers.std(0), rtol=0.15, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_prior_knows_more_than_any_straight_line():
     """The truth is four numbers and their squares, and the answers say next to nothing of the squares."""
     rng = torch.Generator().manual_seed(0)
@@ -79,6 +80,7 @@ def test_a_prior_knows_more_than_any_straight_line():
         assert relative_error(prior(answers), truth) < 0.35
 
 
+@pytest.mark.slow
 def test_made_up_answers_teach_what_holds_for_real_ones(tiny_generator, error, answered):
     answers, truth = answered
     with torch.random.fork_rng():

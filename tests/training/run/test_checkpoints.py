@@ -29,6 +29,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(run, step):
         assert (contents(one) == contents(other)) if one.is_dir() else (one.read_bytes() == other.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["ranger", "soap"])
 def test_other_optimizers_resume_bit_for_bit(run, optimizer):
     options = ["--optimizer", optimizer, "--learning_rate", "0.01", "--checkpoints_total_limit", "9"]

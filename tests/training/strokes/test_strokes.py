@@ -47,7 +47,7 @@ def facts(labels: np.ndarray, **said: float) -> Facts:
 
 def mean_ink(labels: np.ndarray, part: tuple[slice, slice], **said: float) -> float:
     """In a part of the picture, over many hands."""
-    drawings = [write_drawing(facts(labels, **said), np.random.default_rng(seed)) for seed in range(30)]
+    drawings = [write_drawing(facts(labels, **said), np.random.default_rng(seed)) for seed in range(16)]
     return 1 - torch.stack(drawings)[:, 0, *part].mean().item()
 
 
