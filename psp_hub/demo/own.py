@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from psp_hub.demo.parts import HIDDEN, PICTURE, QUICK, PictureFile, Results, add_results, add_settings, show_result
+from psp_hub.demo.parts import HIDDEN, PICTURE, QUICK, Results, add_file, add_results, add_settings, show_result
 from psp_hub.demo.sketch.handlers import face_makers, show_upload
 from psp_hub.demo.sketch.tab import Words, add_sketch, variations_tip
 from psp_hub.model import PSPModel
@@ -38,7 +38,7 @@ def add_own(model: PSPModel, demo: gr.Blocks) -> Results:
             settings = add_settings(name, "picture", SEED_HINT)
         with gr.Column():
             results = add_results(name, variations_tip(BUTTON), "The picture", "picture")
-    sent, send = PictureFile(visible=False), gr.Button(visible=False)
+    sent, send = add_file(visible=False), gr.Button(visible=False)
     send.click(make, [sent, *settings], results.outputs, api_name=endpoint, **results.work)
     button.click(make, [upload, *settings], results.outputs, **results.work, **HIDDEN)
     button.click(None, None, js=show_result(f"{name}-face"), **HIDDEN)

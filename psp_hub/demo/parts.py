@@ -47,20 +47,20 @@ class NamedFile(FileData):
         return super().model_validate(obj, **options)
 
 
-class PictureFile(gr.File):
+def add_file(**options: Any) -> gr.File:
     """A file that programs give, of any name: what is in it decides.
 
-    gradio's own leaves an empty file in its folder for ever each time it is given one.
+    gradio's own leaves an empty file in its folder for ever each time it is given one. A class of ours would do, but
+    for each one gradio writes a file beside the module, wherever the package is installed.
     """
 
-    is_template = True  # the page has no component of this name, and takes gr.File's
+    def named(sent: FileData) -> NamedString:
+        return NamedString(sent.path)  # type: ignore[no-untyped-call]
 
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        self.data_model = NamedFile
-
-    def _process_single_file(self, f: FileData) -> NamedString:
-        return NamedString(f.path)  # type: ignore[no-untyped-call]
+    file = gr.File(**options)
+    file.data_model = NamedFile
+    file._process_single_file = named  # type: ignore[method-assign,assignment]
+    return file
 
 
 def add_sheet(elem_id: str, brush: gr.Brush, eraser_size: int, visible: bool = True) -> gr.ImageEditor:

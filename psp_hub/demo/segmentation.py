@@ -14,9 +14,9 @@ from psp_hub.demo.parts import (
     HIDDEN,
     PAD_SIDE,
     QUICK,
-    PictureFile,
     Results,
     add_examples,
+    add_file,
     add_results,
     add_settings,
     add_sheet,
@@ -214,7 +214,7 @@ def add_segmentation(model: PSPModel, demo: gr.Blocks, parser: FaceParser | None
         with gr.Column():
             results = add_results("segmentation", VARIATIONS_TIP, "The map, cleaned")
     start = gr.State()  # the map that the painter starts from: what it shows cannot be asked for at once
-    hidden_file, hidden_button = PictureFile(visible=False), gr.Button(visible=False)
+    hidden_file, hidden_button = add_file(visible=False), gr.Button(visible=False)
 
     outputs, work = results.outputs, results.work
     hidden_button.click(map_to_face, [hidden_file, order, *settings], outputs, api_name="map_to_face", **work)

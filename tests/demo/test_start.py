@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from gradio.components import Component
 from huggingface_hub import constants
 
 from psp_hub.config import CONFIG_NAME, PSPConfig
@@ -124,3 +125,13 @@ def test_models_of_one_generator_load_it_once(default_generator, make_encoder, t
     (sketch, labels), problems = app.load_models(["sketch", tmp_path])
     assert problems == [] and sketch.generator is labels.generator
     assert (sketch.config.task, labels.config.task) == ("sketch", "segmentation")
+
+
+def test_the_page_has_no_components_of_its_own():
+    """gradio writes a file beside the module of each, wherever the package is installed."""
+
+    def below(kind: type) -> list[type]:
+        return [found for child in kind.__subclasses__() for found in (child, *below(child))]
+
+    found = below(Component)
+    assert gr.File in found and [kind for kind in found if kind.__module__.startswith("psp_hub")] == []

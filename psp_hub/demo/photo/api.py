@@ -8,7 +8,7 @@ import gradio as gr
 
 from psp_hub.alignment.cut_out import Which
 from psp_hub.alignment.faces import MAX_FACES
-from psp_hub.demo.parts import PICTURE, WORK, PictureFile
+from psp_hub.demo.parts import PICTURE, WORK, add_file
 from psp_hub.demo.photo.crops import Crop, read_crop
 from psp_hub.demo.photo.portraits import Portrait, paint_portrait
 from psp_hub.demo.problems import Problem, problems
@@ -184,7 +184,7 @@ def add_endpoints(models: Mapping[str, PSPModel]) -> None:
     """Name an endpoint for each task that there is a model for; nothing of them is seen on the page."""
     endpoints = Endpoints(models).by_task()
     with gr.Row(visible=False):
-        photo, mask, button = PictureFile(label="Photo"), PictureFile(label="Mask"), gr.Button()
+        photo, mask, button = add_file(label="Photo"), add_file(label="Mask"), gr.Button()
         keep = gr.Checkbox(True, label="Keep")
         seed = gr.Number(1, label="Seed")
         variations = gr.Slider(0, MAX_VARIATIONS, 0, step=1, label="Number of variations")

@@ -12,9 +12,9 @@ from psp_hub.demo.parts import (
     QUICK,
     STATE_SECONDS,
     WORK,
-    PictureFile,
     Results,
     add_examples,
+    add_file,
     add_results,
     add_settings,
     example_files,
@@ -109,7 +109,7 @@ def add_sketch(model: PSPModel, demo: gr.Blocks, words: Words = Words()) -> Resu
 
     outputs, work = results.outputs, results.work
     # What programs send may have any name, or none: what it is shows when it is opened.
-    sent, send = PictureFile(visible=False), gr.Button(visible=False)
+    sent, send = add_file(visible=False), gr.Button(visible=False)
     send.click(draw_to_face, [sent, *settings], outputs, api_name=words.endpoint, **work)
     asked = upload_button.click(draw_to_face, [upload, *settings], outputs, **work, **HIDDEN)
     drawn = pad_button.click(draw_from_pad, [pad, upload, *settings], outputs, **work, **HIDDEN)
