@@ -15,7 +15,7 @@ import tyro
 
 from psp_hub.encoder import PSPEncoder
 from psp_hub.model import PSPModel, load_model
-from training.settings.flags import parse, refuse
+from training.settings.flags import OrNone, parse, refuse
 
 PREFIX = "residual_encoder."
 LINEAR, REDUCE = "heads.base.linear.weight", "heads.base.reduce.weight"
@@ -64,11 +64,13 @@ class JoinSettings:
     first: tyro.conf.Positional[str]
     """whose encoder makes the first pass: a starter, a folder or a repository on the Hub"""
     second: tyro.conf.Positional[str]
-    """whose residual encoder makes the others, as many and at the size of the face as it says"""
+    """whose residual encoder makes the others, as many as it says"""
     output_dir: Path
     """of the model of both"""
     base_rank: int = 0
     """of the base style's linear layer; 0 leaves it as it is"""
+    face_size: OrNone[int] = None
+    """pixels of the face that the residual encoder sees (default: as the second model has it)"""
 
 
 def parse_args(words: list[str] | None = None) -> JoinSettings:
@@ -79,7 +81,8 @@ def main(settings: JoinSettings) -> None:
     try:
         first, second = load_model(settings.first), load_model(settings.second)
         encoder = join(first.encoder, second.encoder, settings.base_rank)
-        config = replace(first.config, num_passes=second.config.num_passes, face_size=second.config.face_size)
+        face_size = settings.face_size or second.config.face_size
+        config = replace(first.config, num_passes=second.config.num_passes, face_size=face_size)
         model = PSPModel(encoder, first.generator, config)
     except ValueError as error:
         refuse(error)

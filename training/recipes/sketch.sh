@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the starter for drawings again, in thirteen runs; about seventeen hours of one core of a laptop, and as much again
+# Train the starter for drawings again, in fourteen runs; about eighteen hours of one core of a laptop, and as much again
 # for pairs and line drawings.
 #
 # Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
@@ -13,7 +13,8 @@ recogniser=${RECOGNISER:-mobilefacenet_128d.safetensors}  # MobileFaceNet, for t
 edges=${EDGES:-hed_vgg16_fp16.safetensors}  # HED, which draws the line art and whose features are compared
 out=${OUT:-runs/recipes}              # where inversion.sh left what it made, and where everything else goes
 
-pairs=$out/pairs mixed=$out/mixed-pairs small=$out/small-64.safetensors teacher=$out/w-only/model
+pairs=$out/pairs mixed=$out/mixed-pairs small=$out/small-64.safetensors drawn_small=$out/small-64-drawn.safetensors
+teacher=$out/w-only/model
 lines=$out/line-art photo_lines=$out/photo-line-art new_lines=$out/new-line-art
 run=$out/sketch
 
@@ -219,6 +220,24 @@ train --output_dir "$run/13" --pretrained_model_name_or_path "$run/12/model" --p
     --lpips_weight 0 --w_norm_weight 0 --recogniser "$recogniser" --learning_rate 3e-4 --lr_warmup_steps 20 \
     --max_train_steps 1000 --ema_decay 0.99 --seed 61
 average "$run/13/model" "$run/final" --shares 0.7 0.3 --output_dir "$run/with-strokes"
-python training/evaluate.py "$run/with-strokes" --faces_dir "$faces" --drawings_dir "$drawings" \
+
+# Run 14: a finer eye, round mouths, and drawings by artists that change their shape and their features; what is known
+# of these counts, too.
+look=(--drawings_dir "$drawings" --faces_dir "$photos" --per_photo 3)
+if [ ! -d "$out/gathered-more" ]; then
+    python training/recipes/gather_drawings.py "${look[@]}" --output_dir "$out/gathered-more"
+fi
+if [ ! -d "$run/finer" ]; then
+    python training/recipes/grow_encoder.py "$run/with-strokes" --fine_widths 32 48 64 --output_dir "$run/finer"
+fi
+train --output_dir "$run/14" --pretrained_model_name_or_path "$run/finer" --pairs_dir "$looked_at" \
+    --label_maps_dir "$out/labels-${looked_at##*/}" --attributes "$out/attributes.safetensors" --edited_share 0.5 \
+    --attribute_weight 0.4 --target_dir "$out/gathered-more/photos" --source_dir "$out/gathered-more/drawings" \
+    --photo_attributes "$out/gathered-more/attributes.jsonl" --photo_repeats 4 --frame_jitter 0.5 --shape_jitter 0.6 \
+    --blended_photos 0.4 --num_validation_pairs 60 --decode_net "$drawn_small" --decode_precision auto \
+    --decode_batch_size 4 --w_weight 0.8 --l2_weight 0 --id_weight 0.7 --id_contrast 0.3 --lpips_weight 0 \
+    --w_norm_weight 0 --recogniser "$recogniser" --optimizer soap --learning_rate 5e-4 --lr_warmup_steps 15 \
+    --max_train_steps 255 --ema_decay 0.98 --seed 71
+python training/evaluate.py "$run/14/model" --faces_dir "$faces" --drawings_dir "$drawings" \
     --untrained_drawings tests/untrained_drawings.json --recogniser "$recogniser" --edge_detector "$edges" \
     --output_dir "$out/strokes-report"

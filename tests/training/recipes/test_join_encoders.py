@@ -32,6 +32,9 @@ def test_the_passes_are_those_of_both(models, tmp_path):
     x, seen = torch.rand(2, 3, 256, 256) * 2 - 1, torch.rand(2, 6, 256, 256)
     assert torch.equal(joined.encoder(x), first.encoder(x))
     assert torch.equal(joined.encoder(seen), second.encoder(seen))
+    words = [str(tmp_path / name) for name in ("first", "second")] + ["--output_dir", str(tmp_path / "smaller")]
+    main(parse_args([*words, "--face_size", "32"]))
+    assert PSPModel.from_pretrained(tmp_path / "smaller").config.face_size == 32
 
 
 def test_a_rank_keeps_the_largest_singular_values(models):
