@@ -238,6 +238,7 @@ train --output_dir "$run/14" --pretrained_model_name_or_path "$run/finer" --pair
     --decode_batch_size 4 --w_weight 0.8 --l2_weight 0 --id_weight 0.7 --id_contrast 0.3 --lpips_weight 0 \
     --w_norm_weight 0 --recogniser "$recogniser" --optimizer soap --learning_rate 5e-4 --lr_warmup_steps 15 \
     --max_train_steps 255 --ema_decay 0.98 --seed 71
-python training/evaluate.py "$run/14/model" --faces_dir "$faces" --drawings_dir "$drawings" \
+average "$run/14/model" "$run/finer" --shares 0.75 0.25 --output_dir "$run/with-mouths"
+python training/evaluate.py "$run/with-mouths" --faces_dir "$faces" --drawings_dir "$drawings" \
     --untrained_drawings tests/untrained_drawings.json --recogniser "$recogniser" --edge_detector "$edges" \
     --output_dir "$out/strokes-report"
