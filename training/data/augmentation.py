@@ -32,7 +32,7 @@ class Target:
         identity: recognition vector [D], if known.
         hint: what the source is made with, see `training.data.sources`.
         source: the input [C, 256, 256], if it is stored rather than made.
-        said: the attributes that the input shows, 0, 1 or NaN (not known), [A], if any is known.
+        said: the attributes that the input shows, 0, 1 or NaN (not known), [A].
     """
 
     image: Tensor

@@ -56,7 +56,9 @@ class Blend:
         return torch.lerp(image, in_colours_of(other, image, mask), mask).clamp(-1, 1)
 
     def of_sources(self, source: Tensor, other: Tensor) -> Tensor:
-        """The same of what they are drawn after, [C, size, size]: wholly, for half of a line belongs to nobody."""
+        """The same of what goes in, [C, size, size]; of drawings wholly, for half of a line belongs to nobody."""
+        if len(source) == 3:
+            return self.of_images(source, other)
         return torch.lerp(source, turned(other, self.is_mirrored), self.mask)
 
 

@@ -112,7 +112,7 @@ class Photos:
             if self.input_kind == "labels":
                 hint, stored = stored, None
         identity = None if self.identity is None else self.identity[row]
-        said = None if self.said is None or self.said[row].isnan().all() else self.said[row]
+        said = None if self.said is None else self.said[row]
         return Target(image, None, identity, hint, stored, said)
 
     def name(self, i: int) -> str:

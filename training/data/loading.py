@@ -15,6 +15,7 @@ from training.data.stroke_pairs import StrokePairs
 from training.settings.data import DataSettings
 from training.settings.run import TrainingSettings
 
+UNMOVED = {"labels": "label maps", "masked": "photos with gaps"}  # by the kind of input
 MAX_VALIDATION = 500  # held out by default: this many, or a tenth
 
 
@@ -53,6 +54,7 @@ def load_data(settings: TrainingSettings, task: TaskSpec, generator: Generator) 
     """
     settings.check()
     wanted, seed = settings.data, settings.device.seed
+    augmentation = augmentation_of(wanted, task)
     loaded = load_parts(settings, task, generator)
     if wanted.pairs.line_art_repeats > 1:
         loaded = repeat_line_art(wanted, loaded)
@@ -69,7 +71,7 @@ def load_data(settings: TrainingSettings, task: TaskSpec, generator: Generator) 
         held_out = last_ones(len(parts[0]), wanted.held_out.num_validation_pairs, "photos")
     training = [i for i in range(num_training) if i not in held_out]
     options = source_options(wanted, task)
-    data = Examples(parts, task, seed, generator.w_dim, augmentation_of(wanted, task), options, held_out)
+    data = Examples(parts, task, seed, generator.w_dim, augmentation, options, held_out)
     counts = {kind: len(part) for kind, (part, _) in loaded.items() if kind != "validation"}
     counts |= {"training": len(training), "held out": len(held_out)}
     counts["left out as broken"] = sum(broken for _, broken in loaded.values())
@@ -103,7 +105,18 @@ def load_parts(
 
 
 def augmentation_of(wanted: DataSettings, task: TaskSpec) -> Augmentation:
+    """The changes of photos that the settings and the task ask for.
+
+    Raises:
+        ValueError: changes that stored sources of this task do not follow.
+    """
     given = wanted.augmentation
+    if task.input_kind in UNMOVED and (wanted.photos.source_dir or wanted.photos.source_column):
+        for name in ("frame_jitter", "shape_jitter", "blended_photos"):
+            if getattr(given, name):
+                raise ValueError(
+                    f"--{name} is for drawings and photos: stored {UNMOVED[task.input_kind]} stay in place"
+                )
     flips = task.random_flip if given.random_flip is None else given.random_flip
     return Augmentation(**vars(given) | {"random_flip": flips})
 

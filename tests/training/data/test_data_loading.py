@@ -251,6 +251,8 @@ def test_validation_folders(load, pairs_dir, folders, generator_dir, tmp_path):
         ),
         ("super-resolution", "--target_dir {out} --factors 0 4", r"--factors are \[0, 4\], expected 1 or more"),
         ("super-resolution", "--target_dir {out} --blur_share 2", "--blur_share is 2.0, expected 0 to 1"),
+        ("segmentation", "--target_dir x --source_dir y --shape_jitter 1", "stored label maps stay in place"),
+        ("inpainting", "--target_dir x --source_dir y --blended_photos 1", "photos with gaps stay in place"),
         ("sketch", "--target_dir x --photo_attributes y", "--photo_attributes needs --attributes"),
         ("sketch", "--pairs_dir x --photo_attributes y", "--photo_attributes needs --target_dir"),
         ("inversion", "--pairs_dir x --relit_pairs 0.5", "--relit_pairs needs --color_jitter"),

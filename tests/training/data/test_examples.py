@@ -337,6 +337,12 @@ def test_stored_sources_get_the_features_that_their_targets_get():
         ]
         assert changed.said is None and min(move.max() for move in moves) > 0.1
         assert max(move[:10].max() for move in moves) < 1e-3
+    photo = Target(one.image, source=one.image)  # a photo goes in, and comes out: in the same colours
+    for seed in range(6):
+        changed = changes.blended(
+            photo, lambda _: [Target(other.image, source=other.image)], np.random.default_rng(seed)
+        )
+        torch.testing.assert_close(changed.source, changed.image)
     alone = Target(one.image, source=one.source)
     assert changes.blended(alone, lambda _: [], np.random.default_rng(0)) is alone
 
