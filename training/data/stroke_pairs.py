@@ -21,7 +21,9 @@ WANTED = {
 }
 UNSMILING = 0.6  # of the mouths that an edit opens: most open mouths of photos laugh
 UNCHANGED = 0.3  # of these attributes stay as they are, too
-MOUSTACHE = 0.25  # of faces without a beard
+MOUSTACHE = 0.5  # of faces without a beard
+BEARD_AND_LONG_HAIR = 0.3  # of faces with a beard; without one, W has hardly any man with long hair
+CHILD = -10.0  # log odds of being old below which a beard makes no sense: one face in four
 HIDDEN = {"hat": "bald", "bald": "long_hair"}  # who has the first does not show the second
 
 
@@ -85,21 +87,25 @@ class StrokePairs:
         values = dict(zip(ATTRIBUTES, said.tolist(), strict=True))
         odds = dict(zip(ATTRIBUTES, self.network(w).tolist(), strict=True))
         kind = "woman" if values["woman"] > 0.5 else "man"
+        shares = {k: v for k, v in WANTED[kind].items() if k != "beard" or odds["old"] > CHILD}
         wanted = {name: odds[name] for name in ("woman", "long_hair")}
-        for name, share in WANTED[kind].items():
+        for name, share in shares.items():
             if rng.random() >= UNCHANGED:
                 values[name] = float(rng.random() < share)
         if kind == "man":
             wanted["woman"] = min(odds["woman"], -2.0)  # a beard would take the rest of the face along
-            if rng.random() >= UNCHANGED:
+            if "beard" in shares and rng.random() >= UNCHANGED:
                 values["moustache"] = float(values["beard"] > 0.5 or rng.random() < MOUSTACHE)
+            if values["beard"] > 0.5 and rng.random() < BEARD_AND_LONG_HAIR:
+                values["long_hair"], wanted["woman"] = 1.0, min(odds["woman"], -4.0)
+                wanted["long_hair"] = max(odds["long_hair"], 3.0)
         if values["open_mouth"] == 1 and rng.random() < UNSMILING:
             values["smile"], wanted["smile"] = 0.0, min(odds["smile"], rng.uniform(-4, -2))
         for name, hidden in HIDDEN.items():
             if values[name] > 0.5:
                 values[hidden] = 0.0
                 wanted.pop(hidden, None)
-        for name in (*WANTED[kind], *(("moustache",) if kind == "man" else ())):
+        for name in (*shares, *(("moustache",) if "beard" in shares else ())):
             if values[name] > 0.5:
                 wanted[name] = max(odds[name], rng.uniform(3, 6))
             elif values[name] == 0:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from psp_hub.generators import load_generator
 from psp_hub.tasks import TASKS
@@ -166,9 +166,25 @@ def test_edited_pairs_have_what_they_say(stroke_data):
     opened = [target for target in targets if target.hint.attributes[mouth] == 1]
     assert 0.15 < len(opened) / len(part) < 0.45
     assert (torch.stack([part.network(target.w)[mouth] for target in opened]) > 0).float().mean() > 0.8
+    hair = NUMBERS["long_hair"]  # no face of the fixture has it, and men get it with a beard alone
+    hairy = [target for target in targets if target.hint.attributes[hair] == 1]
+    assert 0 < len(hairy) < len(bearded) and all(target.hint.attributes[beard] == 1 for target in hairy)
+    odds = torch.stack([part.network(target.w) for target in hairy])
+    assert (odds[:, hair] > 0).float().mean() > 0.8 and (odds[:, woman] < 0).float().mean() > 0.8
     assert part.get(3).w.equal(targets[3].w)
     plain = StrokePairs(store, maps, file, [5], edited_share=0.0).get(0)
     assert plain.w.equal(store[5][1]) and plain.hint.attributes.tolist() == part.values[store.indices[5]].tolist()
+
+
+def test_children_get_no_beard(stroke_data):
+    store, folder, file = stroke_data
+    tensors = load_file(file)
+    tensors["bias"][NUMBERS["old"]] = -100  # all of them are children
+    save_file(tensors, file)
+    part = StrokePairs(store, LabelMaps([folder]), file, list(range(len(store))), repeats=3, edited_share=1.0)
+    said = torch.stack([torch.as_tensor(t.hint.attributes) for t in part.get_many(list(range(len(part))))])
+    assert said[:, NUMBERS["hat"]].max() == 1
+    assert said[:, [NUMBERS[name] for name in ("beard", "moustache", "long_hair")]].max() == 0
 
 
 def test_stroke_drawings_join_the_pairs(stroke_data, pairs_dir, generator_dir):
