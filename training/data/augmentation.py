@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.data.blending import Blend
+from training.data.drawings import redraw
 from training.data.labelled_photos import flip_labels
 from training.strokes import Facts
 
@@ -54,6 +55,7 @@ class Augmentation:
         shape_jitter: how much the face changes its shape, 0 (none) to 1, so that it is somebody else's; as above.
         blended_photos: share of those that get features of another one, see `training.data.blending`; as above, and
             not where it is known who is shown.
+        damaged_drawings: share of the stored drawings that are damaged and displaced, while the photo stays.
         relit_pairs: share of the generated faces that get other colours and light, and lose their w.
     """
 
@@ -63,6 +65,7 @@ class Augmentation:
     relit_pairs: float = 0.0
     shape_jitter: float = 0.0
     blended_photos: float = 0.0
+    damaged_drawings: float = 0.0
 
     def blended(
         self, target: Target, draw_others: Callable[[np.random.Generator], list[Target]], rng: np.random.Generator
@@ -87,6 +90,8 @@ class Augmentation:
         target = self.reshaped(target, rng)
         if self.color_jitter:
             target = replace(target, image=relight(target.image, rng, self.color_jitter))
+        if self.damaged_drawings and target.source is not None and rng.random() < self.damaged_drawings:
+            target = replace(target, source=redraw(target.source, rng))
         return target
 
     def reshaped(self, target: Target, rng: np.random.Generator) -> Target:

@@ -54,6 +54,11 @@ def draw_photo(
     return paper[0]
 
 
+def redraw(paper: Tensor, rng: np.random.Generator) -> Tensor:
+    """A finished drawing as another hand, pen or scanner might have left it; [1, H, W] in [0, 1], dark on white."""
+    return 1 - warp(degrade(1 - paper[None], rng), rng).clamp(0, 1)[0]
+
+
 def draw_gently(
     image: Tensor,
     rng: np.random.Generator,

@@ -117,6 +117,8 @@ def augmentation_of(wanted: DataSettings, task: TaskSpec) -> Augmentation:
                 raise ValueError(
                     f"--{name} is for drawings and photos: stored {UNMOVED[task.input_kind]} stay in place"
                 )
+    if given.damaged_drawings and task.source != "drawing":
+        raise ValueError("--damaged_drawings is for tasks whose inputs are drawings")
     flips = task.random_flip if given.random_flip is None else given.random_flip
     return Augmentation(**vars(given) | {"random_flip": flips})
 

@@ -97,6 +97,8 @@ class AugmentationSettings:
     """0 to 1: faces pulled into other shapes, as if they were other people's"""
     blended_photos: Share = 0.0
     """of photos that get eyes, mouth or all features of another one: people whom no photo shows"""
+    damaged_drawings: Share = 0.0
+    """of stored drawings that get thicker, lighter, broken or displaced strokes, as those made of photos do"""
     relit_pairs: Share = 0.0
     """of generated faces that get the other colours and light, too; image losses alone then look at them"""
 
@@ -212,7 +214,10 @@ class DataSettings:
         for name, value in repeats.items():
             if value < 1:
                 raise ValueError(f"--{name} is {value}, expected 1 or more")
-        if self.augmentation.color_jitter and (photos.source_dir or photos.source_column):
+        stored = photos.source_dir or photos.source_column
+        if self.augmentation.color_jitter and stored:
             raise ValueError("--color_jitter is for sources made from their targets: stored ones keep their colours")
+        if self.augmentation.damaged_drawings and not stored:
+            raise ValueError("--damaged_drawings is for stored drawings: --source_dir or --source_column")
         if photos.photo_attributes and not pairs.attributes:
             raise ValueError("--photo_attributes needs --attributes: heads that read them from an answer")

@@ -253,6 +253,8 @@ def test_validation_folders(load, pairs_dir, folders, generator_dir, tmp_path):
         ("super-resolution", "--target_dir {out} --blur_share 2", "--blur_share is 2.0, expected 0 to 1"),
         ("segmentation", "--target_dir x --source_dir y --shape_jitter 1", "stored label maps stay in place"),
         ("inpainting", "--target_dir x --source_dir y --blended_photos 1", "photos with gaps stay in place"),
+        ("segmentation", "--target_dir x --source_dir y --damaged_drawings 1", "whose inputs are drawings"),
+        ("sketch", "--target_dir x --damaged_drawings 0.5", "--damaged_drawings is for stored drawings"),
         ("sketch", "--target_dir x --photo_attributes y", "--photo_attributes needs --attributes"),
         ("sketch", "--pairs_dir x --photo_attributes y", "--photo_attributes needs --target_dir"),
         ("inversion", "--pairs_dir x --relit_pairs 0.5", "--relit_pairs needs --color_jitter"),

@@ -325,6 +325,20 @@ def test_stored_sources_move_with_their_targets(changes):
     assert not changed.image.equal(image)
 
 
+def test_stored_drawings_are_damaged_while_their_photos_stay():
+    image, source = torch.rand(3, 64, 64), torch.ones(1, 64, 64)
+    source[:, 20:40, 30:33] = 0
+    target, rng = Target(image, source=source, said=torch.ones(1)), np.random.default_rng(0)
+    changed = [Augmentation(damaged_drawings=1.0)(target, rng) for _ in range(8)]
+    assert all(each.image is image and each.said is target.said for each in changed)
+    assert all(each.source.shape == source.shape and 0 <= each.source.min() < 0.9 for each in changed)
+    assert all(each.source.max() == 1 and not each.source.equal(source) for each in changed)
+    alone = Target(image)
+    assert Augmentation(damaged_drawings=1.0)(alone, rng) is alone
+    kept = [Augmentation(damaged_drawings=0.5)(target, rng).source.equal(source) for _ in range(20)]
+    assert 4 < sum(kept) < 16
+
+
 def test_stored_sources_get_the_features_that_their_targets_get():
     """A face and its lines with the eyes, the mouth or all features of another one, and nothing known of it."""
     grey = torch.nn.functional.interpolate(torch.rand(2, 1, 8, 8), size=64, mode="bilinear")
