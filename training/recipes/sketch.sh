@@ -239,6 +239,17 @@ train --output_dir "$run/14" --pretrained_model_name_or_path "$run/finer" --pair
     --w_norm_weight 0 --recogniser "$recogniser" --optimizer soap --learning_rate 5e-4 --lr_warmup_steps 15 \
     --max_train_steps 255 --ema_decay 0.98 --seed 71
 average "$run/14/model" "$run/finer" --shares 0.75 0.25 --output_dir "$run/with-mouths"
-python training/evaluate.py "$run/with-mouths" --faces_dir "$faces" --drawings_dir "$drawings" \
+
+# Run 15: beards with long hair, more moustaches, and drawings by artists that are drawn again with other pens.
+train --output_dir "$run/15" --pretrained_model_name_or_path "$run/with-mouths" --pairs_dir "$looked_at" \
+    --label_maps_dir "$out/labels-${looked_at##*/}" --attributes "$out/attributes.safetensors" --edited_share 0.5 \
+    --attribute_weight 0.5 --target_dir "$out/gathered-more/photos" --source_dir "$out/gathered-more/drawings" \
+    --photo_attributes "$out/gathered-more/attributes.jsonl" --photo_repeats 5 --frame_jitter 0.5 --shape_jitter 0.6 \
+    --blended_photos 0.4 --damaged_drawings 0.5 --num_validation_pairs 60 --decode_net "$drawn_small" \
+    --decode_precision auto --decode_batch_size 4 --w_weight 0.8 --l2_weight 0 --id_weight 0.9 --id_contrast 0.1 \
+    --lpips_weight 0 --w_norm_weight 0 --recogniser "$recogniser" --optimizer soap --learning_rate 5e-4 \
+    --lr_warmup_steps 10 --max_train_steps 260 --ema_decay 0.98 --seed 91
+average "$run/15/model" "$run/with-mouths" --shares 0.75 0.25 --output_dir "$run/with-moustaches"
+python training/evaluate.py "$run/with-moustaches" --faces_dir "$faces" --drawings_dir "$drawings" \
     --untrained_drawings tests/untrained_drawings.json --recogniser "$recogniser" --edge_detector "$edges" \
     --output_dir "$out/strokes-report"
