@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the starter for drawings again, in fourteen runs; about eighteen hours of one core of a laptop, and as much again
+# Train the starter for drawings again, in fifteen runs; about nineteen hours of one core of a laptop, and as much again
 # for pairs and line drawings.
 #
 # Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
@@ -249,7 +249,7 @@ train --output_dir "$run/15" --pretrained_model_name_or_path "$run/with-mouths" 
     --decode_precision auto --decode_batch_size 4 --w_weight 0.8 --l2_weight 0 --id_weight 0.9 --id_contrast 0.1 \
     --lpips_weight 0 --w_norm_weight 0 --recogniser "$recogniser" --optimizer soap --learning_rate 5e-4 \
     --lr_warmup_steps 10 --max_train_steps 260 --ema_decay 0.98 --seed 91
-average "$run/15/model" "$run/with-mouths" --shares 0.75 0.25 --output_dir "$run/with-moustaches"
+average "$run/15/model" "$run/with-mouths" --shares 0.6 0.4 --output_dir "$run/with-moustaches"
 python training/evaluate.py "$run/with-moustaches" --faces_dir "$faces" --drawings_dir "$drawings" \
     --untrained_drawings tests/untrained_drawings.json --recogniser "$recogniser" --edge_detector "$edges" \
     --output_dir "$out/strokes-report"
