@@ -58,7 +58,7 @@ What the buttons do, programs can do, too. In Python, `gradio_client.Client(ADDR
 ADDRESS is that of this page."""
 
 CSS = """
-.gradio-container {max-width: 1200px !important; margin: auto !important}
+.gradio-container {width: 100% !important; max-width: 1200px !important; margin: auto !important}
 .pad {height: min(92vw, 560px) !important}
 .pad.other {height: calc(min(92vw, 560px) - 1px) !important}
 .dice {align-self: end}

@@ -218,9 +218,11 @@ def undo_and_redo(pad: Pad, folder: Path) -> tuple[str, bytes, bytes, bytes]:
     Returns:
         Address of the face, the faces of one stroke and of two, and the drawing of one.
     """
-    page = pad.page
+    page, place = pad.page, pad.canvas.bounding_box()
     pad.stroke((0.2, 0.2), (0.8, 0.2), (0.8, 0.8))
     address, first = pad.face()
+    assert pad.canvas.bounding_box() == place, "the first face does not move the pad under the pen"
+    assert page.locator(".gradio-container").bounding_box()["width"] == 1200, "whatever it contains"
     drawn = pad.drawing()
     pad.stroke((0.3, 0.4), (0.7, 0.6))
     address, second = pad.face(address)
