@@ -17,6 +17,7 @@ from training.settings.data import LINE_ART_SHARE
 
 RED_GREEN_BLUE = (0.299, 0.587, 0.114)
 GREY_SHARE = 0.3
+ARTISTS_SHEET = 0.025, 5  # how far `warp` stretches what is drawn again, and in how many cells
 
 
 def draw_photo(
@@ -55,8 +56,11 @@ def draw_photo(
 
 
 def redraw(paper: Tensor, rng: np.random.Generator) -> Tensor:
-    """A finished drawing as another hand, pen or scanner might have left it; [1, H, W] in [0, 1], dark on white."""
-    return 1 - warp(degrade(1 - paper[None], rng), rng).clamp(0, 1)[0]
+    """A finished drawing as another hand, pen or scanner might have left it; [1, H, W] in [0, 1], dark on white.
+
+    The hand errs as artists do: cheeks too wide, eyes too high.
+    """
+    return 1 - warp(degrade(1 - paper[None], rng), rng, *ARTISTS_SHEET).clamp(0, 1)[0]
 
 
 def draw_gently(
@@ -288,12 +292,19 @@ def pixel_centres(height: int, width: int) -> Tensor:
     return torch.stack([x, y, torch.ones_like(x)], dim=2)
 
 
-def warp(ink: Tensor, rng: np.random.Generator) -> Tensor:
-    """Slight rotation, scale, shift and a rubber-sheet deformation of up to a few pixels; outside is paper."""
+def warp(ink: Tensor, rng: np.random.Generator, stretch: float = 0.012, max_cells: int = 8) -> Tensor:
+    """Slight rotation, scale, shift and a rubber-sheet deformation of up to a few pixels; outside is paper.
+
+    Args:
+        stretch: how far points of the sheet move, in halves of a side (standard deviation of what is drawn for each
+            drawing).
+        max_cells: of the sheet along a side, 3 or more, that move on their own: few change proportions, many make lines
+            uneven.
+    """
     angle, scale = rng.normal(0, 0.03), rng.uniform(0.93, 1.07, size=2)
     cos, sin = np.cos(angle), np.sin(angle)
     shift = rng.normal(0, 0.025, size=2)
     matrix = torch.tensor([[cos * scale[0], -sin, shift[0]], [sin, cos * scale[1], shift[1]]]).float()
     grid = (pixel_centres(*ink.shape[2:]) @ matrix.T)[None]  # [1, H, W, 2]
-    sheet = smooth_noise(rng, 2, int(rng.integers(3, 9)), ink.shape[2:]) * abs(rng.normal(0, 0.012))
+    sheet = smooth_noise(rng, 2, int(rng.integers(3, max_cells + 1)), ink.shape[2:]) * abs(rng.normal(0, stretch))
     return F.grid_sample(ink, grid + sheet.permute(0, 2, 3, 1), align_corners=False)
