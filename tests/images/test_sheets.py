@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from psp_hub.images.line_drawings import prepare_drawing
 from psp_hub.images.main_part import main_part
-from psp_hub.images.sheet_outline import find_sheet
+from psp_hub.images.sheet_outline import extreme, find_sheet
 from psp_hub.images.sheets import flat_page, remove_rules, small_copy
 
 
@@ -212,3 +212,11 @@ def test_parts_of_a_face_without_an_outline_belong_together():
     marks[20:24, 250:254] = True
     assert main_part(marks)[3] == 206
     assert main_part(np.zeros((64, 64), bool)) == (0, 0, 64, 64)
+
+
+@pytest.mark.parametrize("size", [3, 7, 15])
+def test_extremes_are_those_of_pillow(size):
+    for shape in ((40, 30), (5, 64), (3, 2)):
+        image = Image.fromarray(np.random.default_rng(size).integers(0, 256, shape, dtype=np.uint8))
+        for of_two, rank in ((np.maximum, ImageFilter.MaxFilter), (np.minimum, ImageFilter.MinFilter)):
+            np.testing.assert_array_equal(extreme(image, size, of_two), image.filter(rank(size)))

@@ -89,13 +89,24 @@ class AttributeReader(nn.Module):
         """Aligned faces [N, 3, 256, 256] in [-1, 1] -> for each, whether it shows each of the attributes."""
         stages = self.parser.trunk(images)
         logits = F.interpolate(self.parser.decode(*stages).float(), scale_factor=2, mode="bilinear")
-        features = stages[-1]  # [N, C, 16, 16]
-        scores = {name: window(features) @ self._head(name, "weight") for name, window in WINDOWS.items()}  # [N] each
-        seen = {name: (score + self._head(name, "bias") > 0).tolist() for name, score in scores.items()}
+        seen = (self._log_odds(stages[-1]) > 0).tolist()
         return [
-            attributes(labels, {name: values[i] for name, values in seen.items()})
-            for i, labels in enumerate(logits.argmax(dim=1).cpu())
+            attributes(labels, dict(zip(WINDOWS, values, strict=True)))
+            for labels, values in zip(logits.argmax(dim=1).cpu(), seen, strict=True)
         ]
+
+    @torch.no_grad()
+    def log_odds(self, images: Tensor) -> Tensor:
+        """What the heads say of aligned faces [N, 3, 256, 256] in [-1, 1]: [N, len(WINDOWS)]."""
+        return self._log_odds(self.parser.trunk(images)[-1])
+
+    def _log_odds(self, features: Tensor) -> Tensor:
+        """[N, C, 16, 16] -> [N, len(WINDOWS)]."""
+        heads = (
+            window(features) @ self._head(name, "weight") + self._head(name, "bias")
+            for name, window in WINDOWS.items()
+        )
+        return torch.stack(list(heads), dim=1)
 
     def _head(self, name: str, part: str) -> Tensor:
         tensor: Tensor = getattr(self, f"{name}_{part}")
