@@ -298,8 +298,8 @@ def warp(ink: Tensor, rng: np.random.Generator, stretch: float = 0.012, max_cell
     Args:
         stretch: how far points of the sheet move, in halves of a side (standard deviation of what is drawn for each
             drawing).
-        max_cells: of the sheet along a side, 3 or more, that move on their own: few change proportions, many make lines
-            uneven.
+        max_cells: of the sheet along a side, 3 or more, that move on their own: few change proportions, many make
+            lines uneven.
     """
     angle, scale = rng.normal(0, 0.03), rng.uniform(0.93, 1.07, size=2)
     cos, sin = np.cos(angle), np.sin(angle)

@@ -102,11 +102,8 @@ class AttributeReader(nn.Module):
 
     def _log_odds(self, features: Tensor) -> Tensor:
         """[N, C, 16, 16] -> [N, len(WINDOWS)]."""
-        heads = (
-            window(features) @ self._head(name, "weight") + self._head(name, "bias")
-            for name, window in WINDOWS.items()
-        )
-        return torch.stack(list(heads), dim=1)
+        scores = {name: window(features) @ self._head(name, "weight") for name, window in WINDOWS.items()}  # [N] each
+        return torch.stack([score + self._head(name, "bias") for name, score in scores.items()], dim=1)
 
     def _head(self, name: str, part: str) -> Tensor:
         tensor: Tensor = getattr(self, f"{name}_{part}")

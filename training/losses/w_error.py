@@ -17,6 +17,9 @@ class WError(nn.Module):
     as good as always answering the mean face.
     """
 
+    w_avg: Tensor
+    w_std: Tensor
+
     def __init__(self, generator: Generator):
         super().__init__()
         z = torch.cat([random_z(1, generator.w_dim, seed=i) for i in range(W_STD_SAMPLES)])
