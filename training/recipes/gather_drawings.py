@@ -35,6 +35,8 @@ class GatherSettings:
     """photos of faces that drawings are made of"""
     per_photo: int = 2
     """drawings of each of these photos"""
+    per_artists_drawing: int = 1
+    """copies of each drawing by an artist, which training then sees as much more often"""
     max_photos: OrNone[int] = None
     """leave out those after so many, by name"""
     seed: int = 5
@@ -44,8 +46,9 @@ class GatherSettings:
         """Raise a ValueError where these are out of range, or do not fit together."""
         if not self.drawings_dir and not self.faces_dir:
             raise ValueError("expected --drawings_dir, --faces_dir or both")
-        if self.per_photo < 1:
-            raise ValueError(f"--per_photo is {self.per_photo}, expected 1 or more")
+        for name in ("per_photo", "per_artists_drawing"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}, expected 1 or more")
 
 
 def parse_args(words: list[str] | None = None) -> GatherSettings:
@@ -57,19 +60,21 @@ def as_picture(drawing: Tensor) -> Image.Image:
     return Image.fromarray((drawing[0] * 255).round().byte().numpy())
 
 
-def gather_artists(folder: Path, drawings: Path, photos: Path) -> list[dict[str, object]]:
+def gather_artists(folder: Path, drawings: Path, photos: Path, copies: int) -> list[dict[str, object]]:
     """Copy the pairs that training may see, and tell what they show: no hair may also mean a hat."""
     lines: list[dict[str, object]] = []
     for pair in Artists(folder):
         if pair.measures:
             continue
-        for pictures, position, target in zip(
-            (pair.sketches, pair.photos), pair.positions, (drawings, photos), strict=True
-        ):
-            path = pictures.paths[position]
-            shutil.copy(path, target / f"artist-{pair.name}{path.suffix}")
         shows = {name: int(is_shown) for name, is_shown in pair.shows.items() if name != "bald" or not is_shown}
-        lines.append({"name": f"artist-{pair.name}", **shows})
+        for copy in range(copies):
+            stem = f"artist-{pair.name}" + (f"-{copy}" if copy else "")
+            for pictures, position, target in zip(
+                (pair.sketches, pair.photos), pair.positions, (drawings, photos), strict=True
+            ):
+                path = pictures.paths[position]
+                shutil.copy(path, target / f"{stem}{path.suffix}")
+            lines.append({"name": stem, **shows})
     return lines
 
 
@@ -91,7 +96,7 @@ def main(settings: GatherSettings) -> None:
     for folder in (drawings, photos):
         folder.mkdir(parents=True)
     if settings.drawings_dir:
-        lines = gather_artists(settings.drawings_dir, drawings, photos)
+        lines = gather_artists(settings.drawings_dir, drawings, photos, settings.per_artists_drawing)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (settings.output_dir / "attributes.jsonl").write_text(text, encoding="utf-8")
     if settings.faces_dir:

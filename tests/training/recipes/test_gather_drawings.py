@@ -30,11 +30,24 @@ def test_drawings_beside_their_photos(artists_dir, faces_dir, tmp_path):
     assert (output / "photos/photo-1-b.jpg").read_bytes() == (faces_dir / "b.jpg").read_bytes()
 
 
+def test_drawings_by_artists_may_be_there_several_times(artists_dir, tmp_path):
+    output = tmp_path / "gathered"
+    words = ["--drawings_dir", artists_dir, "--per_artists_drawing", "3", "--output_dir", output]
+    main(parse_args([str(word) for word in words]))
+    names = {f"artist-{name}{copy}" for name in ("1-0001", "2-0002") for copy in ("", "-1", "-2")}
+    assert read_lines(output / "attributes.jsonl").keys() == names
+    drawings, photos = FolderPictures(output / "drawings"), FolderPictures(output / "photos")
+    assert {path.stem for path in photos.paths} == names and len(match(drawings, photos)) == 6
+    first, again = ((output / "photos" / f"artist-1-0001{copy}.png").read_bytes() for copy in ("", "-2"))
+    assert first == again
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
         ([], "expected --drawings_dir, --faces_dir or both"),
         (["--faces_dir", "faces", "--per_photo", "0"], "--per_photo is 0, expected 1 or more"),
+        (["--drawings_dir", "fs2k", "--per_artists_drawing", "0"], "--per_artists_drawing is 0, expected 1 or more"),
     ],
 )
 def test_what_cannot_be_gathered(words, message, tmp_path, capsys):
