@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Train the starter for drawings again, in fifteen runs; about nineteen hours of one core of a laptop, and as much again
-# for pairs and line drawings.
+# Train the starter for drawings again, in sixteen runs; some twenty-two hours of one core of a laptop, and as much
+# again for pairs and line drawings.
 #
 # Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
 # root of a checkout, too; it can be stopped and run again at any time, and goes on where it was. What each run gave,
@@ -250,6 +250,30 @@ train --output_dir "$run/15" --pretrained_model_name_or_path "$run/with-mouths" 
     --lpips_weight 0 --w_norm_weight 0 --recogniser "$recogniser" --optimizer soap --learning_rate 5e-4 \
     --lr_warmup_steps 10 --max_train_steps 260 --ema_decay 0.98 --seed 91
 average "$run/15/model" "$run/with-mouths" --shares 0.6 0.4 --output_dir "$run/with-moustaches"
-python training/evaluate.py "$run/with-moustaches" --faces_dir "$faces" --drawings_dir "$drawings" \
+
+# Run 16: heads that see in w what is seen in the answers; mirror images, and drawings by artists three times each. Two
+# runs, made at the same time, a core for each.
+if [ ! -d "$out/gathered-artists" ]; then
+    python training/recipes/gather_drawings.py "${look[@]}" --per_artists_drawing 3 --output_dir "$out/gathered-artists"
+fi
+if [ ! -f "$out/attributes-read.safetensors" ]; then
+    python training/recipes/refit_heads.py --attributes "$out/attributes.safetensors" --model "$run/with-moustaches" \
+        --drawings_dir "$out/gathered-more/drawings" --pairs_dir "$looked_at" --output "$out/attributes-read.safetensors"
+fi
+sixteenth=(--pretrained_model_name_or_path "$run/with-moustaches" --pairs_dir "$looked_at"
+    --label_maps_dir "$out/labels-${looked_at##*/}" --attributes "$out/attributes-read.safetensors" --edited_share 0.5
+    --target_dir "$out/gathered-artists/photos" --source_dir "$out/gathered-artists/drawings"
+    --photo_attributes "$out/gathered-artists/attributes.jsonl" --photo_repeats 3 --random_flip --frame_jitter 0.5
+    --shape_jitter 0.7 --damaged_drawings 0.5 --num_validation_pairs 60 --decode_net "$drawn_small"
+    --decode_precision auto --decode_batch_size 4 --w_weight 0.8 --l2_weight 0 --id_contrast 0.1 --lpips_weight 0
+    --w_norm_weight 0 --recogniser "$recogniser" --optimizer soap --learning_rate 5e-4 --lr_warmup_steps 10
+    --ema_decay 0.98)
+train --output_dir "$run/16a" "${sixteenth[@]}" --attribute_weight 0.6 --blended_photos 0.4 --id_weight 1.0 \
+    --max_train_steps 450 --seed 101
+train --output_dir "$run/16b" "${sixteenth[@]}" --attribute_weight 1.2 --blended_photos 0.5 --id_weight 1.1 \
+    --max_train_steps 365 --seed 202
+average "$run/16a/model" "$run/16b/model" "$run/with-moustaches" "$run/finer" --shares 0.35 0.35 0.1 0.2 \
+    --output_dir "$run/last"
+python training/evaluate.py "$run/last" --faces_dir "$faces" --drawings_dir "$drawings" \
     --untrained_drawings tests/untrained_drawings.json --recogniser "$recogniser" --edge_detector "$edges" \
     --output_dir "$out/strokes-report"
