@@ -11,6 +11,7 @@ from torch import Tensor
 from psp_hub.images.preprocessing import images_to_tensor
 from training.data import drawings
 from training.data.drawings import (
+    ARTISTS_SHEET,
     STYLES,
     blur,
     draw_gently,
@@ -270,3 +271,16 @@ def test_warp_leaves_paper_outside_and_moves_lines_little():
     assert min(borders) == 0  # what comes from outside the picture is paper
     assert all(w.min() >= 0 and w.max() <= 1 + 1e-5 for w in warped)
     assert all(w[:, :, 16:-16, 16:-16].min() > 0.99 for w in warped)
+
+
+def test_what_is_drawn_again_has_other_proportions():
+    """Of a ramp, which tells where each point came from, what no turn, scale and shift explains."""
+    x = torch.linspace(0, 1, 96).expand(96, 96)
+    affine = torch.stack([x, x.T, torch.ones_like(x)], dim=-1)[24:72, 24:72].reshape(-1, 3)
+
+    def bend(*sheet: float) -> float:
+        moved = [warp(x[None, None], rng(seed), *sheet)[0, 0, 24:72, 24:72].reshape(-1, 1) for seed in range(30)]
+        left = [points - affine @ torch.linalg.lstsq(affine, points).solution for points in moved]
+        return torch.cat(left).square().mean().sqrt().item()
+
+    assert 1.3 * bend() < bend(*ARTISTS_SHEET) < 4 * bend()
