@@ -258,7 +258,8 @@ if [ ! -d "$out/gathered-artists" ]; then
 fi
 if [ ! -f "$out/attributes-read.safetensors" ]; then
     python training/recipes/refit_heads.py --attributes "$out/attributes.safetensors" --model "$run/with-moustaches" \
-        --drawings_dir "$out/gathered-more/drawings" --pairs_dir "$looked_at" --output "$out/attributes-read.safetensors"
+        --drawings_dir "$out/gathered-artists/drawings" --pairs_dir "$looked_at" \
+        --output "$out/attributes-read.safetensors"
 fi
 sixteenth=(--pretrained_model_name_or_path "$run/with-moustaches" --pairs_dir "$looked_at"
     --label_maps_dir "$out/labels-${looked_at##*/}" --attributes "$out/attributes-read.safetensors" --edited_share 0.5
