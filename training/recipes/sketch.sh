@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the starter for drawings again, in sixteen runs; some twenty-two hours of one core of a laptop, and as much
+# Train the starter for drawings again, in seventeen runs; some twenty-five hours of one core of a laptop, and as much
 # again for pairs and line drawings.
 #
 # Run inversion.sh first: the small copy of the generator, its pairs and the teacher come from there. Run this from the
@@ -274,7 +274,30 @@ train --output_dir "$run/16a" "${sixteenth[@]}" --attribute_weight 0.6 --blended
 train --output_dir "$run/16b" "${sixteenth[@]}" --attribute_weight 1.2 --blended_photos 0.5 --id_weight 1.1 \
     --max_train_steps 365 --seed 202
 average "$run/16a/model" "$run/16b/model" "$run/with-moustaches" "$run/finer" --shares 0.35 0.35 0.1 0.2 \
-    --output_dir "$run/last"
+    --output_dir "$run/with-gender"
+average "$run/16a/model" "$run/16b/model" --shares 0.5 0.5 --output_dir "$run/16-both"
+
+# Run 17: photos without a drawing by an artist are left out, and new pairs join. The first run still has the photos, on
+# the other core; the third begins with both. Then the mean, and a prior that is tuned on pairs.
+if [ ! -d "$out/artists-alone" ]; then
+    python training/recipes/gather_drawings.py --drawings_dir "$drawings" --per_artists_drawing 3 \
+        --output_dir "$out/artists-alone"
+fi
+python training/recipes/make_pairs.py --output_dir "$out/last-pairs" --num_pairs 1000 --first_index 5000000 --preview
+alone=("${sixteenth[@]}" --pairs_dir "$looked_at" "$out/last-pairs" --target_dir "$out/artists-alone/photos"
+    --source_dir "$out/artists-alone/drawings" --photo_attributes "$out/artists-alone/attributes.jsonl"
+    --blended_photos 0.5 --attribute_weight 1.0 --id_contrast 0.02)
+train --output_dir "$run/17a" "${sixteenth[@]}" --pretrained_model_name_or_path "$run/16-both" --blended_photos 0.5 \
+    --attribute_weight 1.0 --id_weight 1.1 --id_contrast 0.02 --max_train_steps 460 --seed 201
+train --output_dir "$run/17b" "${alone[@]}" --pretrained_model_name_or_path "$run/16-both" --photo_repeats 2 \
+    --w_weight 1.2 --id_weight 1.1 --max_train_steps 520 --seed 202
+average "$run/17a/model" "$run/17b/model" --shares 0.35 0.65 --output_dir "$run/17-both"
+train --output_dir "$run/17c" "${alone[@]}" --pretrained_model_name_or_path "$run/17-both" --id_weight 1.2 \
+    --learning_rate 4e-4 --max_train_steps 130 --seed 203
+average "$run/17b/model" "$run/17c/model" "$run/with-gender" "$run/finer" --shares 0.5 0.1 0.3 0.1 \
+    --output_dir "$run/untuned"
+python training/recipes/tune_prior.py "$run/untuned" --pairs_dir "$out/last-pairs" "$looked_at" \
+    --keep_dir "$out/gathered-artists/drawings" --output_dir "$run/last"
 python training/evaluate.py "$run/last" --faces_dir "$faces" --drawings_dir "$drawings" \
     --untrained_drawings tests/untrained_drawings.json --recogniser "$recogniser" --edge_detector "$edges" \
     --output_dir "$out/strokes-report"
